@@ -1,0 +1,38 @@
+"""What augmentation makes of an image."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from src.figures.style import Picture, drawn, enlarge, new_sheet, picture, short, words
+
+# All in pixels; an image's pixel becomes SCALE × SCALE.
+SCALE = 4
+MARGIN, LETTER, HEADER, GAP = 30, 14, 120, 10
+
+
+def build_augmentation(originals: Picture, draws: Picture, names: Sequence[str]) -> Figure:
+    """Each row an original beside its draws.
+
+    originals: (R, H, W, 3); draws: (R, K, H, W, 3); names: (R,) classes.
+    """
+    rows, columns, height, width = draws.shape[:4]
+    step_x, step_y = SCALE * width + GAP, SCALE * height + GAP
+    left = MARGIN + LETTER * max(len(short(name)) for name in names) + GAP
+    first_draw = left + step_x + 2 * GAP
+    figure = new_sheet(
+        max(first_draw + columns * step_x - GAP + MARGIN, 750), HEADER + rows * step_y + MARGIN
+    )
+    words(figure, "Augmentation: each image and what training sees", MARGIN, 22, size=12)
+    words(figure, "original", left, HEADER - 10, va="bottom")
+    words(figure, "random draws", first_draw, HEADER - 10, va="bottom")
+    for row, name in enumerate(names):
+        top = HEADER + row * step_y
+        words(figure, short(name), MARGIN, top + SCALE * height // 2, va="center")
+        picture(figure, enlarge(originals[row], SCALE), left, top)
+        for column, draw in enumerate(draws[row]):
+            picture(figure, enlarge(draw, SCALE), first_draw + column * step_x, top)
+    return figure
+
+
+draw_augmentation = drawn(build_augmentation)
