@@ -1,0 +1,119 @@
+"""Which test images are explained, and the rows of the figures that show them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from src.cifar_binary import Split
+from src.errors import InputError
+from src.figures.gradcam import Mistake, Sample
+from src.gradcam import grad_cam
+from src.loader import Normalize
+from src.tensors import load_tensors
+
+Probabilities = NDArray[np.float32]
+Cams = NDArray[np.float32]
+MEND = "run `dvc repro -f evaluate` to write it anew"
+
+
+def load_logits(path: Path, images: int, classes: int) -> Tensor:
+    """Evaluate's logits (images, classes); InputError where the file is damaged or another's."""
+    logits = load_tensors(path, MEND)[0].get("logits")
+    if logits is None or logits.shape != (images, classes):
+        shape = None if logits is None else tuple(logits.shape)
+        raise InputError(f"{path}: holds logits {shape}, not {(images, classes)}; {MEND}")
+    return logits
+
+
+def choose_samples(labels: NDArray[np.int64], count: int) -> list[int]:
+    """The first images of each class in turn, so that the classes differ."""
+    rank = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        where = np.flatnonzero(labels == label)
+        rank[where] = np.arange(len(where))
+    order = np.lexsort((labels, rank))
+    return order[:count].tolist()
+
+
+def choose_mistakes(
+    probabilities: NDArray[np.float32], labels: NDArray[np.int64], count: int
+) -> list[int]:
+    """The wrong predictions, the most confident first."""
+    predicted = probabilities.argmax(1)
+    wrong = np.flatnonzero(predicted != labels)
+    order = np.argsort(-probabilities[wrong].max(1), kind="stable")
+    return wrong[order][:count].tolist()
+
+
+def cams_for(
+    model: nn.Module,
+    normalize: Normalize,
+    layers: Sequence[str],
+    images: NDArray[np.uint8],
+    targets: NDArray[np.int64],
+) -> list[Cams]:
+    """For each layer the maps (B, 32, 32) of (B, 32, 32, 3) uint8 images for their targets."""
+    inputs = normalize(torch.from_numpy(images))
+    classes = torch.from_numpy(targets).to(normalize.device)
+    cams = grad_cam(model, layers, inputs, classes)
+    return [cams[name].cpu().numpy() for name in layers]
+
+
+def sample_rows(
+    model: nn.Module,
+    normalize: Normalize,
+    layers: Sequence[str],
+    test: Split,
+    names: Sequence[str],
+    probabilities: Probabilities,
+    count: int,
+) -> list[Sample]:
+    """Test images explained for the predicted class, at each layer."""
+    chosen = choose_samples(test.labels, count)
+    predicted = probabilities[chosen].argmax(1)
+    cams = cams_for(model, normalize, layers, test.images[chosen], predicted)
+    return [
+        Sample(
+            test.images[index],
+            actual=names[test.labels[index]],
+            predicted=names[said],
+            probability=float(probabilities[index, said]),
+            cams=[of_layer[row] for of_layer in cams],
+        )
+        for row, (index, said) in enumerate(zip(chosen, predicted, strict=True))
+    ]
+
+
+def mistake_rows(
+    model: nn.Module,
+    normalize: Normalize,
+    layer: str,
+    test: Split,
+    names: Sequence[str],
+    probabilities: Probabilities,
+    count: int,
+) -> list[Mistake]:
+    """The most confident mistakes, explained for the predicted and for the true class."""
+    chosen = choose_mistakes(probabilities, test.labels, count)
+    if not chosen:
+        return []
+    said, true = probabilities[chosen].argmax(1), test.labels[chosen]
+    images = test.images[chosen]
+    (said_cams,) = cams_for(model, normalize, [layer], images, said)
+    (true_cams,) = cams_for(model, normalize, [layer], images, true)
+    return [
+        Mistake(
+            images[row],
+            names[said[row]],
+            float(probabilities[index, said[row]]),
+            said_cams[row],
+            names[true[row]],
+            float(probabilities[index, true[row]]),
+            true_cams[row],
+        )
+        for row, index in enumerate(chosen)
+    ]

@@ -1,0 +1,132 @@
+"""fit: SGD with momentum, to the bit the same however often it is interrupted."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from tqdm import tqdm
+
+from src.checkpoint import Checkpoint
+from src.files import append_json_line, write_csv
+from src.params import Params, Train
+from src.run import Row, Run, Settings
+from src.stop import Stopped, StopRequest
+from src.training_data import TrainingData
+
+# The host waits for the device this often, to notice divergence.
+STEPS_BETWEEN_CHECKS = 20
+OnEpoch = Callable[[list[Row], dict[str, float]], None]
+
+
+def resolve_lr(train: Train, found: dict[str, float]) -> float:
+    """train.lr, or for `auto` what lr_find found: a peak for the cyclic schedules."""
+    if train.lr != "auto":
+        return train.lr
+    return found["max_lr" if train.schedule in {"one_cycle", "cyclic"} else "lr"]
+
+
+def metrics(history: list[Row], settings: Settings) -> dict[str, float | str]:
+    """What metrics/train.json says: the last epoch, whose weights are the result."""
+    last = {k: v for k, v in history[-1].items() if k not in {"epoch", "lr"}}
+    return {**last, "epochs": len(history), "lr": settings.lr, "precision": settings.precision}
+
+
+class EpochLog:
+    """Called after each epoch: the history as CSV, and the speed into an untracked log.
+
+    history: rewritten whole, so `dvc plots show` works while training runs; log: JSON lines
+    with wall times, from which time to accuracy can be read; run: names the run in the log.
+    """
+
+    def __init__(self, history: Path, log: Path, run: str, startup_seconds: float) -> None:
+        self.history, self.log, self.run = history, log, run
+        append_json_line(log, {"run": run, "startup_seconds": startup_seconds})
+
+    def __call__(self, rows: list[Row], speed: dict[str, float]) -> None:
+        names = list(rows[0])
+        write_csv(self.history, names, [[row[name] for name in names] for row in rows])
+        append_json_line(self.log, {"run": self.run, **rows[-1], **speed})
+
+
+def fit(
+    model: nn.Module,
+    data: TrainingData,
+    params: Params,
+    settings: Settings,
+    checkpoint: Checkpoint,
+    on_epoch: OnEpoch,
+) -> list[Row]:
+    """Train `model` in place, going on from the checkpoint where there is one.
+
+    on_epoch: called after each epoch with all rows so far and the epoch's speed.
+    Returns a row an epoch. Raises Stopped on request, after writing the checkpoint, and
+    InputError where training diverges, leaving the last good checkpoint.
+    """
+    run = Run(model, data, params, settings)
+    state = checkpoint.load()
+    if state:
+        run.restore(state)
+        print(f"going on from step {run.step:,} of {run.total_steps:,}", flush=True)
+    with StopRequest() as stop, progress(run) as bar:
+        try:
+            steps(run, checkpoint, stop, on_epoch, bar)
+        except Stopped:
+            run.check_finite()
+            checkpoint.save(run.state())
+            raise
+    return run.history
+
+
+def steps(
+    run: Run, checkpoint: Checkpoint, stop: StopRequest, on_epoch: OnEpoch, bar: "tqdm[Any]"
+) -> None:
+    """The steps that are still to come, with what belongs between them."""
+    began, first = time.perf_counter(), run.step
+    batch_size = run.params.train.batch_size
+
+    def close_epoch() -> None:
+        nonlocal began, first
+        seconds = time.perf_counter() - began
+        row = run.end_epoch(stop.check)
+        speed = (run.step - first) * batch_size / seconds
+        tqdm.write(line(row, run, seconds, speed))
+        on_epoch(run.history, {"seconds": seconds, "images_per_second": speed})
+        began, first = time.perf_counter(), run.step
+
+    # A stop during validation leaves a full epoch that is not closed.
+    if run.epoch_is_full():
+        close_epoch()
+    for images, labels in run.batches():
+        run.train_step(images, labels)
+        bar.update(batch_size)
+        if run.step % STEPS_BETWEEN_CHECKS == 0:
+            run.check_finite()
+        if run.epoch_is_full():
+            close_epoch()
+        if checkpoint.due():
+            run.check_finite()
+            checkpoint.save(run.state())
+        stop.check()
+
+
+def progress(run: Run) -> "tqdm[Any]":
+    """A bar with images/s and the time left, on a terminal only."""
+    batch_size = run.params.train.batch_size
+    return tqdm(
+        total=run.total_steps * batch_size,
+        initial=run.step * batch_size,
+        unit="img",
+        disable=None,
+        dynamic_ncols=True,
+    )
+
+
+def line(row: Row, run: Run, seconds: float, speed: float) -> str:
+    text = f"epoch {row['epoch']:>3}/{run.params.train.epochs}  lr {row['lr']:<8.3g}"
+    for split in ("train", "val"):
+        if f"{split}_loss" in row:
+            loss, accuracy = row[f"{split}_loss"], row[f"{split}_accuracy"]
+            text += f"  {split} loss {loss:.4f} accuracy {accuracy:.2%}"
+    return f"{text}  {seconds:.1f} s  {speed:,.0f} images/s"

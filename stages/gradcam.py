@@ -1,0 +1,47 @@
+"""Explain the network with Grad-CAM, and measure how faithful the explanations are."""
+
+from argparse import Namespace
+
+from src.params import Params
+from src.stage import Inputs, run_stage
+
+
+def main(args: Namespace, params: Params, _: Inputs) -> None:
+    import torch
+
+    from src.cifar_binary import read_classes, read_split
+    from src.explain import load_logits, mistake_rows, sample_rows
+    from src.figures.gradcam import draw_mistakes, draw_samples
+    from src.files import write_json
+    from src.gradcam import faithfulness
+    from src.loader import Normalize
+    from src.model import load_model
+    from src.runtime import start
+    from src.training_data import channel_statistics
+
+    layers, settings = params.gradcam.layers, params.gradcam
+    names = read_classes(args.data)
+    test = read_split(args.data, "test", args.report)
+    logits = load_logits(args.logits, len(test), len(names))
+    model, _about = load_model(args.weights, len(names))
+    device, _precision = start("fp32", deterministic=True)
+    model.to(device, memory_format=torch.channels_last)
+    normalize = Normalize(*channel_statistics(args.report), device)
+
+    explain = (test, names, logits.softmax(1).numpy())
+    draw_samples(
+        args.samples, sample_rows(model, normalize, layers, *explain, settings.samples), layers
+    )
+    mistakes = mistake_rows(model, normalize, layers[-1], *explain, settings.mistakes)
+    draw_mistakes(args.mistakes, mistakes)
+    images = normalize(torch.from_numpy(test.images[: settings.faithfulness_images]))
+    classes = logits[: len(images)].argmax(1).to(device)
+    metrics = faithfulness(model, layers, images, classes)
+    write_json(args.metrics, metrics)
+    print(", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+
+
+if __name__ == "__main__":
+    run_stage(
+        "gradcam", main, "weights", "logits", "data", "report", "metrics", "samples", "mistakes"
+    )

@@ -1,0 +1,42 @@
+"""Train the network."""
+
+from argparse import Namespace
+
+from src.params import Params
+from src.stage import Inputs, run_stage, seconds_since_start
+
+
+def main(args: Namespace, params: Params, inputs: Inputs) -> None:
+    from src.checkpoint import Checkpoint, fingerprint, only_trainer
+    from src.files import read_json, write_bytes, write_json
+    from src.loader import worker_count
+    from src.model import build_model, save_weights, summary
+    from src.runtime import machine, start
+    from src.train import EpochLog, Settings, fit, metrics, resolve_lr
+    from src.training_data import read_training_data
+
+    device, precision = start(params.train.precision, params.train.deterministic)
+    data = read_training_data(args.data, args.report, params.data)
+    found = read_json(args.lr_find, "run `dvc repro -f lr_find` to write it anew")
+    model = build_model(params.model.arch, len(data.classes), params.seed)
+    settings = Settings(
+        resolve_lr(params.train, found), found["base_lr"], device, precision, worker_count(device)
+    )
+    write_bytes(args.summary, summary(model).encode())
+
+    run = fingerprint({**inputs, **machine(device, precision), "lr": settings.lr})
+    with only_trainer(args.resume):
+        checkpoint = Checkpoint(args.resume, run, params.train.checkpoint_seconds)
+        log = EpochLog(args.history, args.log, run, seconds_since_start())
+        history = fit(model, data, params, settings, checkpoint, log)
+        about = {"arch": params.model.arch, **machine(device, precision)}
+        save_weights(args.weights, model, about)
+        write_json(args.metrics, metrics(history, settings))
+        checkpoint.remove()
+
+
+if __name__ == "__main__":
+    run_stage(
+        "train", main,
+        "data", "report", "lr-find", "weights", "metrics", "history", "summary", "resume", "log",
+    )  # fmt: skip
