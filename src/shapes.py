@@ -30,6 +30,8 @@ TURN = 20  # degrees, to either side
 STRETCH = (880, UNIT)  # of UNIT, along a random axis
 CONTRAST = 80  # least difference in brightness, of 255, between shape and background
 NOISE = (2, 20)  # largest change of a pixel, of 255
+USUAL = 85  # per cent of the shapes that have their class's usual colour
+SHADE = 40  # largest change of that colour in each channel, of 255
 
 # No entry lies near a half, so no CPU's cosine can round another way.
 COS = np.array([round(UNIT * math.cos(math.radians(d))) for d in range(360)], np.int64)
@@ -78,6 +80,23 @@ OUTLINES: dict[str, list[Ints]] = {
     "hourglass": [np.array(HOURGLASS)],
 }
 CLASSES: tuple[str, ...] = tuple(OUTLINES)
+# Six full colours, then four darker or paler ones.
+PALETTE = [
+    "ff3030",
+    "30c030",
+    "4060ff",
+    "f0d020",
+    "e040e0",
+    "20d0d0",
+    "804010",
+    "f8c0b0",
+    "203070",
+    "a0b0a0",
+]
+USUAL_COLOURS = {
+    name: np.array(list(bytes.fromhex(colour)), np.int64)
+    for name, colour in zip(CLASSES, PALETTE, strict=True)
+}
 
 
 def draw(n: int, seed: int) -> tuple[NDArray[np.uint8], Ints, NDArray[np.bool_]]:
@@ -105,7 +124,7 @@ def keyed(seed: int, index: int) -> Generator:
 def draw_one(name: str, rng: Generator) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """One image (32, 32, 3) uint8 and its mask (32, 32)."""
     cover = coverage(OUTLINES[name], rng)
-    shape, ground, other = colours(rng)
+    shape, ground, other = colours(USUAL_COLOURS[name], rng)
     texture = TEXTURES[rng.integers(len(TEXTURES))](rng)
     image = blend(blend(ground, other, texture), shape, cover)
     strength = rng.integers(*NOISE)
@@ -143,15 +162,20 @@ def rotation(turn: int) -> Ints:
     return np.array([[cos, sin], [-sin, cos]], np.int64)
 
 
-def colours(rng: Generator) -> Ints:
-    """RGB (3, 3) of the shape and of two grounds, both brighter than it or both darker."""
+def colours(usual: Ints, rng: Generator) -> Ints:
+    """RGB (3, 3) of the shape and of two grounds, both brighter than it or both darker.
+
+    Most shapes have nearly the colour that is usual for their class, as in photographs; so the
+    loss falls early in a range test, but no network gets far on colour alone.
+    """
     while True:
         rgb = rng.integers(256, size=(3, 3))
+        if rng.integers(100) < USUAL:
+            rgb[0] = (usual + rng.integers(-SHADE, SHADE + 1, size=3)).clip(0, 255)
         brightness = rgb @ LUMA // 1000
-        order = np.argsort(brightness, kind="stable")
-        below, above = np.diff(brightness[order])
-        if max(below, above) >= CONTRAST:
-            return rgb[order] if below > above else rgb[order[::-1]]
+        gaps = brightness[1:] - brightness[0]
+        if (gaps >= CONTRAST).all() or (gaps <= -CONTRAST).all():
+            return rgb
 
 
 def blend(ground: Ints, colour: Ints, share: Ints) -> Ints:

@@ -1,0 +1,95 @@
+"""What the tests share: a tiny sample, a tiny network's parameters, a clean environment."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from src.cifar_binary import Split
+from src.shapes import CLASSES, draw
+from src.training_data import TrainingData
+
+ROOT = Path(__file__).parents[1]
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+for name in ("AUTHOR", "COMMITTER"):
+    os.environ[f"GIT_{name}_NAME"] = "test"
+    os.environ[f"GIT_{name}_EMAIL"] = "test@localhost"
+# A user's own settings must not decide whether the tests pass.
+for name in ("WORKERS", "DEVICE", "THREADS", "RESUME"):
+    os.environ.pop(name, None)
+# The tests' own dvc and python are the ones of this environment.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def tiny_values() -> dict[str, Any]:
+    """Parameters with which the whole pipeline runs in well under a minute on one core."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["data"] |= {"source": "shapes", "val_size": 40, "train_limit": None}
+    values["data"]["shapes"] = {"train": 200, "test": 60, "seed": 0}
+    values["lr_find"] |= {"num_iter": 40, "start_lr": 0.0003, "end_lr": 1.0}
+    values["train"] |= {"lr": 0.02, "epochs": 2, "batch_size": 32, "resolution": [16, 32]}
+    values["gradcam"] |= {"samples": 2, "mistakes": 4, "faithfulness_images": 20}
+    return values
+
+
+def tiny_data() -> TrainingData:
+    """160 training and 40 validation images of the built-in sample."""
+    images, labels, _ = draw(200, 0)
+    everything = Split(images, labels)
+    pixels = images.reshape(-1, 3) / 255
+    return TrainingData(
+        everything.subset(np.arange(160)),
+        everything.subset(np.arange(160, 200)),
+        list(CLASSES),
+        pixels.mean(0).tolist(),
+        pixels.std(0).tolist(),
+    )
+
+
+@pytest.fixture
+def values() -> dict[str, Any]:
+    return tiny_values()
+
+
+@pytest.fixture
+def project(tmp_path: Path, values: dict[str, Any]) -> Path:
+    """A copy of the project, as a repository of its own, with the tiny parameters."""
+    return make_project(tmp_path / "project", values)
+
+
+def make_project(folder: Path, values: dict[str, Any]) -> Path:
+    folder.mkdir(parents=True)
+    for name in ("src", "stages"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, folder)
+    write_params(folder, values)
+    for command in ("git init -q", "dvc init -q", "dvc config core.autostage true"):
+        run(folder, *command.split())
+    (folder / ".dvc/plots").mkdir(exist_ok=True)
+    shutil.copy(ROOT / ".dvc/plots/log_x.json", folder / ".dvc/plots")
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "-qm", "start")
+    return folder
+
+
+def write_params(folder: Path, values: dict[str, Any]) -> None:
+    (folder / "params.yaml").write_text(yaml.safe_dump(values))
+
+
+def run(
+    folder: Path, *command: str, check: bool = True, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command; its output comes with the failure."""
+    result = subprocess.run(
+        command, cwd=folder, env={**os.environ, **env}, capture_output=True, text=True, check=False
+    )
+    if check and result.returncode:
+        raise AssertionError(f"{' '.join(command)}\n{result.stdout}\n{result.stderr}")
+    return result
