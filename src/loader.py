@@ -79,7 +79,9 @@ class BatchKeys(Sampler[list[Key]]):
 
     def epoch_order(self, epoch: int) -> NDArray[np.int64]:
         # Keys of images are below 2**63 (augment.py): the two never share a stream.
-        return Generator(Philox(key=[self.seed, 2**63 + epoch])).permutation(self.images)
+        # uint64: a list with a number this large would become floating point.
+        key = np.array([self.seed, 2**63 + epoch], np.uint64)
+        return Generator(Philox(key=key)).permutation(self.images)
 
 
 def start_worker(_: int) -> None:

@@ -33,6 +33,7 @@ Float = Annotated[float, BeforeValidator(float_from_exponent), Field(allow_inf_n
 PositiveFloat = Annotated[Float, Field(gt=0)]
 Fraction = Annotated[Float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
+SIDE = 32  # pixels
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -124,6 +125,13 @@ class Train(Section):
     one_cycle: OneCycle
     cyclic: Cyclic
     checkpoint_seconds: PositiveFloat
+
+    @field_validator("resolution")
+    @classmethod
+    def ends_at_full_size(cls, sides: list[int]) -> list[int]:
+        if sides[-1] != SIDE:
+            raise ValueError(f"{sides} must end with {SIDE}, the size of the test images")
+        return sides
 
 
 class Evaluate(Section):

@@ -66,10 +66,8 @@ class Run:
 
     def train_step(self, images: Tensor, labels_cpu: Tensor) -> None:
         """One update from (B, 32, 32, 3) uint8 images; nothing waits for the device."""
-        resolutions = self.params.train.resolution
-        side = resolutions[self.step * len(resolutions) // self.total_steps]
         labels = labels_cpu.to(self.settings.device, non_blocking=True)
-        inputs = resize(self.normalize(images), side)
+        inputs = resize(self.normalize(images), self.side(self.step))
         with autocast(self.settings.precision, self.settings.device):
             logits = self.model(inputs)
         loss = F.cross_entropy(
@@ -81,6 +79,11 @@ class Run:
             correct = (logits.argmax(1) == labels).sum()
             self.sums += torch.stack([loss.detach() * len(labels), correct])
         self.step += 1
+
+    def side(self, step: int) -> int:
+        """The side of the images at a step, in pixels: equal shares of training for each."""
+        resolutions = self.params.train.resolution
+        return resolutions[step * len(resolutions) // self.total_steps]
 
     def update(self, loss: Tensor) -> None:
         """Step the optimizer unless the loss or a gradient is not finite."""
@@ -134,6 +137,7 @@ class Run:
                 self.data.validation,
                 self.normalize,
                 self.settings.precision,
+                self.side(self.step - 1),
                 check_stop,
             )
             if not math.isfinite(val_loss):
@@ -155,7 +159,12 @@ class Run:
             "step": self.step,
             "history": self.history,
             "lr": self.lr,
-            "scheduler": self.scheduler.state_dict(),
+            # What is infinite is as in a new scheduler, and JSON has no word for it.
+            "scheduler": {
+                key: value
+                for key, value in self.scheduler.state_dict().items()
+                if value != math.inf
+            },
             "scaler": self.scaler.state_dict(),
         }
 

@@ -45,9 +45,10 @@ def validate(
     split: Split,
     normalize: Normalize,
     precision: str,
+    side: int,
     check_stop: Callable[[], None],
 ) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy over a split, in evaluation mode.
+    """Mean cross-entropy and accuracy over a split, in evaluation mode, at a side in pixels.
 
     check_stop: called before each batch; it raises where training was asked to stop.
     """
@@ -58,7 +59,7 @@ def validate(
         check_stop()
         labels = labels_cpu.to(normalize.device)
         with autocast(precision, normalize.device):
-            logits = model(normalize(images)).float()
+            logits = model(resize(normalize(images), side)).float()
         loss += F.cross_entropy(logits, labels, reduction="sum")
         correct += (logits.argmax(1) == labels).sum()
     model.train()

@@ -1,0 +1,137 @@
+"""The whole pipeline through the real `dvc repro`, on a tiny sample."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import make_project, run, tiny_values, write_params
+
+OUTPUTS = yaml.safe_load((Path(__file__).parents[1] / "dvc.yaml").read_text())["stages"]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which `dvc repro` has run, and what came out is committed."""
+    folder = make_project(tmp_path_factory.mktemp("pipeline") / "project", tiny_values())
+    run(folder, "dvc", "repro")
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "-qm", "result")
+    return folder
+
+
+def lock(folder: Path) -> Any:
+    return yaml.safe_load((folder / "dvc.lock").read_text())
+
+
+def test_every_output_is_there(done: Path) -> None:
+    for stage in OUTPUTS.values():
+        for name in stage["outs"]:
+            assert (done / name).stat().st_size > 0
+    assert run(done, "git", "status", "--porcelain").stdout == ""
+
+
+def test_metrics_are_few_finite_numbers(done: Path) -> None:
+    for path in sorted((done / "metrics").glob("*.json")):
+        values = json.loads(path.read_text(), parse_constant=pytest.fail)
+        numbers = [v for v in values.values() if isinstance(v, int | float)]
+        assert 1 <= len(numbers) <= 8, path.name
+        assert None not in values.values()
+    names = {path.stem for path in (done / "metrics").glob("*.json")}
+    assert names == set(OUTPUTS)
+
+
+def test_a_second_repro_does_nothing(done: Path) -> None:
+    before = lock(done)
+    output = run(done, "dvc", "repro").stdout
+    assert output.count("didn't change, skipping") == 5
+    assert "Running" not in output
+    assert lock(done) == before
+    assert "up to date" in run(done, "dvc", "status").stdout
+
+
+@pytest.mark.slow
+def test_two_clean_runs_give_the_same_lock(done: Path, tmp_path: Path) -> None:
+    """Weights, logits, metrics, tables and pictures, to the bit; also with loader workers."""
+    again = make_project(tmp_path / "again", tiny_values())
+    run(again, "dvc", "repro", WORKERS="2")
+    assert lock(again) == lock(done)
+
+
+@pytest.mark.slow
+def test_no_tracked_file_names_the_machine(done: Path) -> None:
+    for stage in OUTPUTS.values():
+        for name in stage["outs"]:
+            content = (done / name).read_bytes()
+            assert str(done).encode() not in content, name
+    assert str(done) not in (done / "dvc.lock").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("gradcam.samples=3", ["gradcam"]),
+        ("train.lr=0.01", ["train", "evaluate", "gradcam"]),
+        ("evaluate.tta=mirror", ["evaluate"]),
+    ],
+)
+def test_an_experiment_runs_what_it_must(
+    done: Path, tmp_path: Path, override: str, expected: list[str]
+) -> None:
+    """And the others not; `dvc metrics diff` then shows the change."""
+    folder = tmp_path / "clone"
+    run(tmp_path, "cp", "-a", str(done), str(folder))
+    output = run(folder, "dvc", "exp", "run", "-S", override).stdout
+    ran = [name for name in OUTPUTS if f"Running stage '{name}'" in output]
+    # Equal logits or weights end the chain: mirroring changes a metric, not the logits.
+    assert ran == expected
+    diff = json.loads(run(folder, "dvc", "metrics", "diff", "--json").stdout)
+    assert diff or override.startswith("gradcam")
+
+
+@pytest.mark.slow
+def test_a_queued_experiment_runs_the_code_as_it_was(done: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "clone"
+    run(tmp_path, "cp", "-a", str(done), str(folder))
+    script = folder / "stages/gradcam.py"
+    text = script.read_text()
+    script.write_text(text.replace('"""Explain', 'print("as queued")\n"""Explain', 1))
+    run(folder, "dvc", "exp", "run", "--queue", "-n", "queued", "-S", "gradcam.samples=3")
+    script.write_text(text.replace('"""Explain', 'print("edited later")\n"""Explain', 1))
+    run(folder, "dvc", "queue", "start")
+    wait = "until dvc queue status | grep -q Success; do sleep 1; done"
+    run(folder, "timeout", "240", "sh", "-c", wait)
+    logs = run(folder, "dvc", "queue", "logs", "queued").stdout
+    assert "as queued" in logs
+    assert "edited later" not in logs
+
+
+@pytest.mark.slow
+def test_a_temporary_experiment_leaves_the_workspace_alone(done: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "clone"
+    run(tmp_path, "cp", "-a", str(done), str(folder))
+    before = (folder / "metrics/gradcam.json").read_bytes()
+    run(folder, "dvc", "exp", "run", "--temp", "-n", "apart", "-S", "gradcam.layers=[layer4]")
+    assert (folder / "metrics/gradcam.json").read_bytes() == before
+    assert "apart" in run(folder, "dvc", "exp", "list").stdout
+
+
+def test_plots_are_drawn(done: Path) -> None:
+    run(done, "dvc", "plots", "show", "--out", "page")
+    page = (done / "page/index.html").read_text()
+    for title in ("Learning rate range test", "Loss", "Accuracy", "Confusion of classes"):
+        assert title in page
+    for name in ("gradcam.png", "misclassified.png", "training.png", "augmentation.png"):
+        assert name in page
+
+
+def test_a_stage_names_what_is_wrong_and_exits_with_1(project: Path, values: Any) -> None:
+    values["train"]["batch_size"] = 0
+    write_params(project, values)
+    result = run(project, "dvc", "repro", "download", check=False)
+    assert result.returncode != 0
+    assert "error: train.batch_size: 0 is not at least 2 (params.yaml)" in result.stderr
+    assert "Traceback" not in result.stderr

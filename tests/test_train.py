@@ -1,0 +1,227 @@
+"""fit: it learns, its schedules are what they say, it stops on divergence and on request."""
+
+import json
+import math
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from src.checkpoint import Checkpoint
+from src.errors import InputError
+from src.params import Params
+from src.run import Row, Run, Settings
+from src.stop import Stopped
+from src.train import EpochLog, fit, metrics, resolve_lr
+from tests.conftest import tiny_data, tiny_values
+
+CPU = torch.device("cpu")
+
+
+class TinyNet(torch.nn.Module):
+    """Two convolutions with batch norm: all that a run touches, in milliseconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.conv1 = torch.nn.Conv2d(3, 8, 3, stride=4)
+        self.bn = torch.nn.BatchNorm2d(8)
+        self.fc = torch.nn.Linear(8, 10)
+        with torch.no_grad():
+            for parameter in (self.conv1.weight, self.fc.weight):
+                parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.bn(self.conv1(images)).relu().mean((2, 3)))
+
+
+def params(**train: Any) -> Params:
+    values = tiny_values()
+    values["train"] |= {"resolution": [32], "epochs": 3, "batch_size": 16, **train}
+    return Params.model_validate(values)
+
+
+def settings(lr: float = 0.05, precision: str = "fp32") -> Settings:
+    return Settings(lr=lr, base_lr=0.01, device=CPU, precision=precision, workers=0)
+
+
+def train(
+    folder: Path, wanted: Params, used: Settings, model: torch.nn.Module | None = None
+) -> tuple[list[Row], torch.nn.Module]:
+    model = model or TinyNet()
+    checkpoint = Checkpoint(folder / "resume", "run", wanted.train.checkpoint_seconds)
+    log = EpochLog(folder / "training.csv", folder / "train.jsonl", "run", 0.0)
+    return fit(model, tiny_data(), wanted, used, checkpoint, log), model
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    history, _ = train(tmp_path, params(epochs=8), settings(0.1))
+    assert [row["epoch"] for row in history] == list(range(1, 9))
+    assert history[-1]["train_loss"] < history[0]["train_loss"] - 0.1
+    assert set(history[0]) == {
+        "epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy",
+    }  # fmt: skip
+
+
+def test_files_after_each_epoch(tmp_path: Path) -> None:
+    history, _ = train(tmp_path, params(), settings())
+    header, *rows = (tmp_path / "training.csv").read_text().splitlines()
+    assert header == "epoch,lr,train_loss,train_accuracy,val_loss,val_accuracy"
+    assert [[float(cell) for cell in row.split(",")] for row in rows] == [
+        list(row.values()) for row in history
+    ]
+    start, *epochs = map(json.loads, (tmp_path / "train.jsonl").read_text().splitlines())
+    assert "startup_seconds" in start
+    assert [row["epoch"] for row in epochs] == [1, 2, 3]
+    assert all(row["images_per_second"] > 0 and row["seconds"] > 0 for row in epochs)
+
+
+def test_without_validation_there_are_no_such_columns(tmp_path: Path) -> None:
+    import dataclasses
+
+    values = tiny_values()
+    values["data"]["val_size"] = 0
+    values["train"] |= {"schedule": "cosine", "epochs": 1}
+    log = EpochLog(tmp_path / "training.csv", tmp_path / "log", "run", 0.0)
+    data = dataclasses.replace(tiny_data(), validation=None)
+    checkpoint = Checkpoint(tmp_path, "run", 60)
+    history = fit(TinyNet(), data, Params.model_validate(values), settings(), checkpoint, log)
+    assert set(history[0]) == {"epoch", "lr", "train_loss", "train_accuracy"}
+    assert set(metrics(history, settings())) == {
+        "train_loss", "train_accuracy", "epochs", "lr", "precision",
+    }  # fmt: skip
+
+
+def lrs(schedule: str, **train_values: Any) -> list[float]:
+    """The learning rate of each step of a run that is not trained."""
+    wanted = params(schedule=schedule, **train_values)
+    run = Run(TinyNet(), tiny_data(), wanted, settings(0.1))
+    rates = []
+    for _ in range(run.total_steps):
+        rates.append(run.lr)
+        run.optimizer.step()
+        run.scheduler.step()  # type: ignore[call-arg]
+    return rates
+
+
+def test_one_cycle_rises_to_the_peak_and_falls_to_the_end() -> None:
+    rates = lrs("one_cycle", epochs=4)
+    assert len(rates) == 40
+    assert rates[0] == pytest.approx(0.1 * 0.04)
+    assert max(rates) == pytest.approx(0.1, rel=0.05)
+    assert 8 <= rates.index(max(rates)) <= 11
+    assert rates[-1] < 0.1 * 0.05
+    peak = rates.index(max(rates))
+    assert rates[: peak + 1] == sorted(rates[: peak + 1])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+
+
+def test_cosine_falls_from_lr_to_zero() -> None:
+    rates = lrs("cosine", epochs=4)
+    assert rates[0] == 0.1
+    assert rates[20] == pytest.approx(0.05)
+    assert rates[-1] == pytest.approx(0.1 * (1 + math.cos(math.pi * 39 / 40)) / 2)
+
+
+def test_cyclic_is_triangular_between_the_bounds() -> None:
+    rates = lrs("cyclic", epochs=4, cyclic={"period_epochs": 2})
+    assert rates[0] == pytest.approx(0.01)
+    assert rates[10] == pytest.approx(0.1)
+    assert rates[5] == pytest.approx(0.055)
+    assert rates[20] == pytest.approx(0.01)
+    assert rates[30] == pytest.approx(0.1)
+
+
+def test_plateau_lowers_the_rate_when_validation_stalls(tmp_path: Path) -> None:
+    """A rate too small to learn anything with: every epoch after the first is a stall."""
+    wanted = params(epochs=14, plateau={"factor": 0.5, "patience": 1, "cooldown": 0})
+    history, _ = train(tmp_path, wanted, settings(1e-6))
+    rates = [row["lr"] for row in history]
+    assert rates[:3] == [1e-6] * 3
+    assert set(rates) >= {1e-6, 5e-7, 2.5e-7}
+
+
+def test_auto_takes_what_the_schedule_needs() -> None:
+    found = {"lr": 0.02, "base_lr": 0.001, "max_lr": 0.2}
+    assert resolve_lr(params(lr="auto", schedule="plateau").train, found) == 0.02
+    assert resolve_lr(params(lr="auto", schedule="cosine").train, found) == 0.02
+    assert resolve_lr(params(lr="auto", schedule="one_cycle").train, found) == 0.2
+    assert resolve_lr(params(lr="auto", schedule="cyclic").train, found) == 0.2
+    assert resolve_lr(params(lr=0.3).train, found) == 0.3
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_alike(precision: str, tmp_path: Path) -> None:
+    exact, _ = train(tmp_path / "fp32", params(), settings())
+    half, _ = train(tmp_path / precision, params(), settings(precision=precision))
+    assert half[-1]["train_loss"] == pytest.approx(exact[-1]["train_loss"], rel=0.03)
+
+
+def test_resolution_follows_equal_shares_of_training() -> None:
+    run = Run(TinyNet(), tiny_data(), params(epochs=4, resolution=[16, 24, 32, 32]), settings())
+    sides: list[int] = []
+    run.model.register_forward_pre_hook(lambda _, inputs: sides.append(inputs[0].shape[-1]))
+    for images, labels in run.batches():
+        run.train_step(images, labels)
+    assert sides == [16] * 10 + [24] * 10 + [32] * 20
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_divergence_is_named_and_skips_the_update(precision: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as raised:
+        train(tmp_path, params(epochs=20), settings(1e20, precision))
+    text = str(raised.value)
+    assert "training diverged" in text
+    assert "at epoch 1, step" in text
+    assert "dvc exp run -S train.lr=1e+19" in text
+    assert not list((tmp_path / "resume").glob("*"))
+
+
+def test_a_bad_step_leaves_the_weights_finite() -> None:
+    run = Run(TinyNet(), tiny_data(), params(), settings())
+    (images, labels), *_ = run.batches()
+    run.train_step(images, labels)
+    before = {name: p.clone() for name, p in run.model.named_parameters()}
+    gradient = run.model.fc.weight.register_hook(lambda g: g * math.inf)  # type: ignore[union-attr]
+    run.train_step(images, labels)
+    gradient.remove()
+    assert all(torch.equal(before[name], p) for name, p in run.model.named_parameters())
+    run.train_step(images, labels)
+    assert not all(torch.equal(before[name], p) for name, p in run.model.named_parameters())
+    with pytest.raises(InputError, match=r"at epoch 1, step 2 of 10, near learning rate 0\.05"):
+        run.check_finite()
+
+
+def test_the_last_good_checkpoint_stays_after_divergence(tmp_path: Path) -> None:
+    """It is written before the bad step, and never after one."""
+    model = TinyNet()
+    calls = []
+
+    def spoil(_: torch.nn.Module, __: Any, output: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return output * math.nan if len(calls) > 14 and model.training else output
+
+    model.fc.register_forward_hook(spoil)
+    with pytest.raises(InputError, match="training diverged"):
+        train(tmp_path, params(checkpoint_seconds=1e-9), settings(), model)
+    tensors, values = Checkpoint(tmp_path / "resume", "run", 60).load() or ({}, {})
+    assert 0 < values["step"] <= 14
+    assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_step_and_saves(number: int, tmp_path: Path) -> None:
+    before = signal.getsignal(number)
+    timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), number))
+    timer.start()
+    with pytest.raises(Stopped) as raised:
+        train(tmp_path, params(epochs=10_000), settings(0.001))
+    assert raised.value.code == 128 + number
+    assert signal.getsignal(number) is before
+    state = Checkpoint(tmp_path / "resume", "run", 60).load()
+    assert state is not None
+    assert state[1]["step"] > 0
