@@ -4,12 +4,8 @@ The binary version is read, never the pickled one, and nothing is extracted to t
 What counts is the content: any lossless copy, whatever its order and its checksum, will do.
 """
 
-import gzip
-import io
 import math
-import tarfile
 import time
-import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,22 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from src.cifar_archive import CLASS_NAMES, TEST_BATCH, TRAIN_BATCHES, fault, read_members
 from src.cifar_binary import RECORD_BYTES, canonical_order, content_digest, from_records
-from src.errors import InputError
 
 NUM_CLASSES = 10
-TRAIN_BATCHES = [f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6)]
-TEST_BATCH = "cifar-10-batches-bin/test_batch.bin"
-CLASS_NAMES = "cifar-10-batches-bin/batches.meta.txt"
-ROOM_BYTES = 2**20  # in the tar beside the batches: headers, class names, the read-me
-# What tarfile raises for hostile headers: more than its own errors.
-TAR_FAULTS = (tarfile.TarError, ValueError, OverflowError, RecursionError)
 RETRIES = 2  # after the first try; pooch waits 1 s, then 2 s
 ABANDONED_S = 3600  # a live download writes far more often than this
-MEND = (
-    "name an undamaged copy with CIFAR10_ARCHIVE=/absolute/path/cifar-10-binary.tar.gz, "
-    "or run `make demo`, which needs no download"
-)
 
 
 @dataclass(frozen=True)
@@ -67,11 +53,11 @@ def load_cifar10(
     """
     archive = fetch(source, cache) if local is None else local
     if not (archive.is_absolute() and archive.is_file()):
-        raise _fault(archive, "is not the absolute path of a file")
+        raise fault(archive, "is not the absolute path of a file")
     members = read_members(archive, source.batch_records * RECORD_BYTES)
     names = members[CLASS_NAMES].decode(errors="replace").split()
     if len(names) != NUM_CLASSES or len(set(names)) != NUM_CLASSES:
-        raise _fault(archive, f"{CLASS_NAMES} does not hold {NUM_CLASSES} different names")
+        raise fault(archive, f"{CLASS_NAMES} does not hold {NUM_CLASSES} different names")
     train = b"".join(members[name] for name in TRAIN_BATCHES)
     return (
         _records(train, source.train_digest, archive, "train"),
@@ -80,66 +66,14 @@ def load_cifar10(
     )
 
 
-def _fault(place: Path | str, what: str) -> InputError:
-    return InputError(f"{place}: {what}; {MEND}")
-
-
 def _records(content: bytes, digest: str, archive: Path, split: str) -> NDArray[np.uint8]:
     records = np.frombuffer(content, np.uint8).reshape(-1, RECORD_BYTES)
     highest = records[:, 0].max()
     if highest >= NUM_CLASSES:
-        raise _fault(archive, f"a {split} label is {highest}, not 0 to {NUM_CLASSES - 1}")
+        raise fault(archive, f"a {split} label is {highest}, not 0 to {NUM_CLASSES - 1}")
     if content_digest(records) != digest:
-        raise _fault(archive, f"its {split} images are not the official ones (digest {digest})")
+        raise fault(archive, f"its {split} images are not the official ones (digest {digest})")
     return canonical_order(records)
-
-
-def read_members(archive: Path, batch_bytes: int) -> dict[str, bytes]:
-    """The six batches and the class names, by their full names in the archive.
-
-    Other members are passed over. Raises InputError for a member that is missing, twice there,
-    not an ordinary file or not `batch_bytes` long, and for an archive that is damaged.
-    """
-    sizes = dict.fromkeys([*TRAIN_BATCHES, TEST_BATCH], batch_bytes)
-    content = _unzip(archive, len(sizes) * batch_bytes + ROOM_BYTES)
-    members: dict[str, bytes] = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
-            for member in tar:
-                if member.size < 0:  # tarfile would read this header again, for ever
-                    raise _fault(archive, "is damaged (a member of negative size)")
-                if member.name in members:
-                    raise _fault(archive, f"has {member.name} twice")
-                if member.name in sizes or member.name == CLASS_NAMES:
-                    size = sizes.get(member.name, member.size)
-                    members[member.name] = _read_member(tar, member, size, archive)
-    except TAR_FAULTS as error:
-        raise _fault(archive, f"is damaged ({error})") from error
-    for name in sorted({*sizes, CLASS_NAMES} - members.keys()):
-        raise _fault(archive, f"{name} is missing")
-    return members
-
-
-def _unzip(archive: Path, limit: int) -> bytes:
-    """The tar in memory, at most `limit` bytes, so that no hostile header can ask for more."""
-    try:
-        with gzip.open(archive) as stream:
-            content = stream.read(limit + 1)
-    except (EOFError, zlib.error, OSError) as error:
-        raise _fault(archive, f"is damaged or cannot be read ({error})") from error
-    if len(content) > limit:
-        raise _fault(archive, f"unpacks to more than {limit:,} bytes")
-    return content
-
-
-def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo, size: int, archive: Path) -> bytes:
-    # extractfile would follow a link, so the type comes first.
-    file = tar.extractfile(member) if member.isreg() else None
-    if file is None:
-        raise _fault(archive, f"{member.name} is not an ordinary file")
-    if member.size != size:
-        raise _fault(archive, f"{member.name} has {member.size:,} bytes, not {size:,}")
-    return file.read()
 
 
 def fetch(source: Source, cache: Path | None = None, timeout_s: float = 30.0) -> Path:
@@ -160,7 +94,7 @@ def fetch(source: Source, cache: Path | None = None, timeout_s: float = 30.0) ->
     try:
         return Path(store.fetch(name, downloader=_downloader(timeout_s)))
     except (OSError, ValueError) as error:  # what requests raises is an OSError too
-        raise _fault(source.url, _reason(error, timeout_s)) from error
+        raise fault(source.url, _reason(error, timeout_s)) from error
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -176,8 +176,14 @@ def _start(losses: Curve) -> float:
 
 
 def _noise(losses: Curve) -> float:
-    """Standard deviation of the step noise, from second differences (blind to the trend)."""
-    return float(1.4826 * np.median(np.abs(np.diff(losses, 2))) / np.sqrt(6))
+    """Standard deviation of the step noise, from second differences (blind to the trend).
+
+    A blow-up is left out: in a short test it is half of the curve, and no noise.
+    """
+    start = _start(losses)
+    steady = np.flatnonzero((losses <= 1.5 * start) | (start <= 0))
+    calm = losses[: max(MIN_POINTS, int(steady[-1]) + 1)]
+    return float(1.4826 * np.median(np.abs(np.diff(calm, 2))) / np.sqrt(6))
 
 
 def _roughness(losses: Curve) -> Curve:

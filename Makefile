@@ -1,0 +1,52 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Once set up, nothing below needs the network.
+export NO_ALBUMENTATIONS_UPDATE := 1
+READY := .venv/.ready
+
+.PHONY: help demo repro test test-all check bench figures lock
+help:
+	@echo "make demo      the whole pipeline on the built-in sample, in minutes, on a CPU"
+	@echo "make repro     the real one, on CIFAR-10"
+	@echo "make test      checks and tests, at most 5 minutes; make test-all: the exhaustive ones too"
+	@echo "make bench     images a second beside the usual script, on this machine"
+	@echo "make figures   copy the last run's pictures into docs/images"
+	@echo "make lock      pin the newest dependencies in requirements.txt"
+
+$(READY): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "error: $(PYTHON) is not Python 3.11 to 3.13; name one: make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check uv
+	.venv/bin/uv pip sync --quiet --python .venv/bin/python requirements.txt
+	@touch $@
+
+demo: $(READY)
+	cd demo && dvc repro
+	@python demo/summary.py
+
+repro: $(READY)
+	dvc repro
+
+check: $(READY)
+	ruff check .
+	ruff format --check .
+	mypy
+
+test: check
+	pytest -m "not slow"
+
+test-all: check
+	pytest
+
+bench: $(READY)
+	python -m benchmarks.training
+
+figures: $(READY)
+	python -m docs.figures
+
+lock: $(READY)
+	printf 'torch==2.11.0\ntorchvision==0.26.0\n' | uv pip compile --quiet --universal --generate-hashes \
+	  --no-header --no-annotate --no-emit-index-url --python-version 3.11 --group dev \
+	  --constraint - pyproject.toml --output-file requirements.txt --upgrade

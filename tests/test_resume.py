@@ -1,0 +1,263 @@
+"""Kill it anywhere: the weights are those of an uninterrupted run.
+
+The real stage in a real process, killed by real signals at moments whose seed is printed.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import make_project, run, tiny_values, write_params
+
+SEED = int(os.environ.get("RESUME_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
+RESULTS = [
+    "models/model.safetensors",
+    "metrics/train.json",
+    "plots/training.csv",
+    "plots/model.txt",
+]
+
+
+def training_values() -> dict[str, Any]:
+    values = tiny_values()
+    values["data"]["shapes"] |= {"train": 300}
+    values["train"] |= {"epochs": 3, "checkpoint_seconds": 0.2, "schedule": "plateau"}
+    return values
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose data and learning rate are there; nothing is trained yet."""
+    folder = make_project(tmp_path_factory.mktemp("resume") / "project", training_values())
+    run(folder, "dvc", "repro", "lr_find")
+    return folder
+
+
+def command() -> list[str]:
+    cmd = yaml.safe_load((Path(__file__).parents[1] / "dvc.yaml").read_text())
+    words = cmd["stages"]["train"]["cmd"].split()[1:]
+    return [sys.executable, *words[1:]]
+
+
+def fresh(prepared: Path, folder: Path) -> Path:
+    shutil.copytree(prepared, folder, symlinks=True)
+    return folder
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in RESULTS}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = fresh(prepared, tmp_path_factory.mktemp("whole") / "project")
+    run(folder, *command())
+    assert not list((folder / "resume").glob("*.safetensors"))
+    return results(folder)
+
+
+def start(folder: Path, **env: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command(),
+        cwd=folder,
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def states(folder: Path) -> list[Path]:
+    return list((folder / "resume").glob("*.safetensors"))
+
+
+def kill_once_a_state_is_there(
+    folder: Path, number: int, wait_s: float, **env: str
+) -> tuple[int, str]:
+    """Start training, let it write a state, wait, then send the signal; code and stderr."""
+    process = start(folder, **env)
+    deadline = time.monotonic() + 60
+    known = {path: path.stat().st_mtime_ns for path in states(folder)}
+    while process.poll() is None and time.monotonic() < deadline:
+        if {path: path.stat().st_mtime_ns for path in states(folder)} != known:
+            break
+        time.sleep(0.01)
+    time.sleep(wait_s)
+    if process.poll() is None:
+        process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+)
+def test_stopped_in_the_middle(
+    number: int, prepared: Path, uninterrupted: dict[str, bytes], tmp_path: Path
+) -> None:
+    folder = fresh(prepared, tmp_path / "project")
+    code, errors = kill_once_a_state_is_there(folder, number, 0.1)
+    assert code == (-number if number == signal.SIGKILL else 128 + number)
+    if number != signal.SIGKILL:
+        assert "run the same command again to go on" in errors
+        assert "Traceback" not in errors
+    assert len(states(folder)) == 1
+    output = run(folder, *command()).stdout
+    assert "going on from step" in output
+    assert results(folder) == uninterrupted
+    assert not states(folder)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(
+    prepared: Path, uninterrupted: dict[str, bytes], tmp_path: Path
+) -> None:
+    """At random moments (also while a state is written), each time with other workers."""
+    print(f"RESUME_SEED={SEED}")
+    moments = random.Random(SEED)
+    folder = fresh(prepared, tmp_path / "project")
+    for workers in ("0", "2", "1", "3"):
+        # A state takes about 0.2 s to write here, and one is due every 0.2 s.
+        kill_once_a_state_is_there(folder, signal.SIGKILL, moments.random() * 0.5, WORKERS=workers)
+    run(folder, *command(), WORKERS="2")
+    assert results(folder) == uninterrupted
+    assert not list((folder / "resume").glob("*tmp"))
+
+
+@pytest.mark.slow
+def test_killed_before_the_first_state(
+    prepared: Path, uninterrupted: dict[str, bytes], tmp_path: Path
+) -> None:
+    folder = fresh(prepared, tmp_path / "project")
+    process = start(folder)
+    time.sleep(1.0)
+    process.kill()
+    process.communicate()
+    run(folder, *command())
+    assert results(folder) == uninterrupted
+
+
+@pytest.mark.slow
+def test_interrupted_dvc_repro_goes_on(
+    prepared: Path, uninterrupted: dict[str, bytes], tmp_path: Path
+) -> None:
+    """The user's own way: Ctrl-C in `dvc repro`, then `dvc repro`."""
+    folder = fresh(prepared, tmp_path / "project")
+    process = subprocess.Popen(
+        ["dvc", "repro", "train"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    while process.poll() is None and not states(folder):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "run the same command again to go on" in output
+    again = run(folder, "dvc", "repro", "train").stdout
+    assert "going on from step" in again
+    assert results(folder) == uninterrupted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_an_orphan_notices_and_saves(shell: str, prepared: Path, tmp_path: Path) -> None:
+    """dvc is killed and can tell nobody; its child must not train on for hours."""
+    folder = fresh(prepared, tmp_path / "project")
+    values = training_values()
+    values["train"]["epochs"] = 1000
+    write_params(folder, values)
+    process = subprocess.Popen(
+        ["dvc", "repro", "train"], cwd=folder, env={**os.environ, "SHELL": shell},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while process.poll() is None and not states(folder):
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    (state,) = states(folder)
+    deadline = time.monotonic() + 30
+    while lock_is_held(folder) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not lock_is_held(folder)
+    assert state.exists()
+
+
+def lock_is_held(folder: Path) -> bool:
+    code = "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    probe = [sys.executable, "-c", code, str(folder / "resume/lock")]
+    return subprocess.run(probe, capture_output=True, check=False).returncode != 0
+
+
+@pytest.fixture
+def interrupted(prepared: Path, tmp_path: Path) -> Path:
+    folder = fresh(prepared, tmp_path / "project")
+    kill_once_a_state_is_there(folder, signal.SIGKILL, 0.05)
+    assert states(folder)
+    return folder
+
+
+def test_resume_0_trains_afresh(interrupted: Path, uninterrupted: dict[str, bytes]) -> None:
+    output = run(interrupted, *command(), RESUME="0").stdout
+    assert "going on" not in output
+    assert results(interrupted) == uninterrupted
+
+
+@pytest.mark.parametrize("changed", ["parameter", "code", "data"])
+def test_a_state_of_another_run_is_not_used(changed: str, interrupted: Path) -> None:
+    (state,) = states(interrupted)
+    if changed == "parameter":
+        values = training_values()
+        values["train"]["lr"] = 0.03
+        write_params(interrupted, values)
+    elif changed == "code":
+        with open(interrupted / "src/step.py", "a") as file:
+            file.write("\n# another line\n")
+    else:
+        values = training_values()
+        values["data"]["shapes"]["seed"] = 5
+        write_params(interrupted, values)
+        run(interrupted, "dvc", "repro", "download")
+    assert "going on" not in run(interrupted, *command()).stdout
+    assert state.exists()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "malicious"])
+def test_a_damaged_state_is_refused(damage: str, interrupted: Path) -> None:
+    (state,) = states(interrupted)
+    content = bytearray(state.read_bytes())
+    content[len(content) // 2] ^= 1
+    witness = interrupted / "code-ran"
+    malicious = f"cos\nsystem\n(S'touch {witness}'\ntR.".encode()
+    wrong = {"truncated": state.read_bytes()[:-1], "flipped": content, "empty": b""}
+    state.write_bytes(wrong.get(damage, malicious))
+    result = run(interrupted, *command(), check=False)
+    assert result.returncode == 1
+    assert f"error: resume/{state.name}: is damaged" in result.stderr
+    assert "RESUME=0 dvc repro" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not witness.exists()
+
+
+def test_two_trainers_never_share_the_folder(prepared: Path, tmp_path: Path) -> None:
+    folder = fresh(prepared, tmp_path / "project")
+    values = training_values()
+    values["train"]["epochs"] = 1000
+    write_params(folder, values)
+    first = start(folder)
+    while first.poll() is None and not states(folder):
+        time.sleep(0.02)
+    second = run(folder, *command(), check=False)
+    first.kill()
+    first.communicate()
+    assert second.returncode == 1
+    assert "error: resume: another training is running here" in second.stderr
