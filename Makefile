@@ -5,10 +5,12 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export NO_ALBUMENTATIONS_UPDATE := 1
 READY := .venv/.ready
 
-.PHONY: help demo repro test test-all check bench figures lock
+.PHONY: help demo repro quick seed best test test-all check bench figures lock
 help:
 	@echo "make demo      the whole pipeline on the built-in sample, in minutes, on a CPU"
 	@echo "make repro     the real one, on CIFAR-10"
+	@echo "make seed      the seed's method: SGD, range test, ReduceLROnPlateau, 30 epochs"
+	@echo "make best      the most accurate recipe; needs a GPU"
 	@echo "make test      checks and tests, at most 5 minutes; make test-all: the exhaustive ones too"
 	@echo "make bench     images a second beside the usual script, on this machine"
 	@echo "make figures   copy the last run's pictures into docs/images"
@@ -29,6 +31,12 @@ demo: $(READY)
 repro: $(READY)
 	dvc repro
 
+# params.yaml is the quick recipe; the others are experiments beside it.
+quick: repro
+
+seed best: $(READY)
+	python recipes/run.py $@
+
 check: $(READY)
 	ruff check .
 	ruff format --check .
@@ -42,9 +50,10 @@ test-all: check
 
 bench: $(READY)
 	python -m benchmarks.training
+	python -m benchmarks.costs
 
 figures: $(READY)
-	python -m docs.figures
+	python docs/figures.py
 
 lock: $(READY)
 	printf 'torch==2.11.0\ntorchvision==0.26.0\n' | uv pip compile --quiet --universal --generate-hashes \

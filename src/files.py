@@ -80,10 +80,11 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]
 
 def append_json_line(path: Path, values: Mapping[str, Any]) -> None:
     """Add a line of JSON to an untracked log; InputError where the disk or folder refuses."""
+    line = json.dumps(values, allow_nan=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a") as handle:
-            handle.write(json.dumps(values, allow_nan=False) + "\n")
+            handle.write(line)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error
 

@@ -34,6 +34,7 @@ def tiny_values() -> dict[str, Any]:
     values["data"]["shapes"] = {"train": 200, "test": 60, "seed": 0}
     values["lr_find"] |= {"num_iter": 40, "start_lr": 0.0003, "end_lr": 1.0}
     values["train"] |= {"lr": 0.02, "epochs": 2, "batch_size": 32, "resolution": [16, 32]}
+    values["train"] |= {"schedule": "plateau", "label_smoothing": 0.0}
     values["gradcam"] |= {"samples": 2, "mistakes": 4, "faithfulness_images": 20}
     return values
 
@@ -61,6 +62,22 @@ def values() -> dict[str, Any]:
 def project(tmp_path: Path, values: dict[str, Any]) -> Path:
     """A copy of the project, as a repository of its own, with the tiny parameters."""
     return make_project(tmp_path / "project", values)
+
+
+@pytest.fixture(scope="session")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which `dvc repro` has run, and what came out is committed; not to be changed."""
+    folder = make_project(tmp_path_factory.mktemp("pipeline") / "project", tiny_values())
+    run(folder, "dvc", "repro")
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "-qm", "result")
+    return folder
+
+
+@pytest.fixture
+def clone(done: Path, tmp_path: Path) -> Path:
+    """A copy of the finished project, to be changed."""
+    return Path(shutil.copytree(done, tmp_path / "clone", symlinks=True))
 
 
 def make_project(folder: Path, values: dict[str, Any]) -> Path:

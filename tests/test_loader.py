@@ -1,6 +1,7 @@
 """What leaves the loader: keyed, in order, the same from any worker."""
 
 import itertools
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -161,3 +162,19 @@ def test_workers_must_be_a_number(text: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("WORKERS", text)
     with pytest.raises(InputError, match="WORKERS"):
         worker_count(CPU)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_memory_does_not_grow_with_epochs(split: Split, workers: int) -> None:
+    """Of this process, over 60 epochs after 5 to warm up."""
+    keys = BatchKeys(len(split), 16, 5, 0, 3 * 65)
+    loader = augmented_batches(Augmented(split, Augment(PIPELINE, 5)), keys, workers, CPU)
+    tracemalloc.start()
+    try:
+        for step, _ in enumerate(loader):
+            if step == 3 * 5:
+                before = tracemalloc.get_traced_memory()[0]
+        after = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert after - before < 16 * 32 * 32 * 3 * 8

@@ -16,6 +16,7 @@ from src.params import Params, load_params
 from tests.conftest import ROOT
 
 VALUES = yaml.safe_load((ROOT / "params.yaml").read_text())
+VALUES["train"]["schedule"] = "plateau"
 MISSING = object()
 
 

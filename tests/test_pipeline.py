@@ -12,16 +12,6 @@ from tests.conftest import make_project, run, tiny_values, write_params
 OUTPUTS = yaml.safe_load((Path(__file__).parents[1] / "dvc.yaml").read_text())["stages"]
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which `dvc repro` has run, and what came out is committed."""
-    folder = make_project(tmp_path_factory.mktemp("pipeline") / "project", tiny_values())
-    run(folder, "dvc", "repro")
-    run(folder, "git", "add", ".")
-    run(folder, "git", "commit", "-qm", "result")
-    return folder
-
-
 def lock(folder: Path) -> Any:
     return yaml.safe_load((folder / "dvc.lock").read_text())
 
@@ -78,45 +68,37 @@ def test_no_tracked_file_names_the_machine(done: Path) -> None:
         ("evaluate.tta=mirror", ["evaluate"]),
     ],
 )
-def test_an_experiment_runs_what_it_must(
-    done: Path, tmp_path: Path, override: str, expected: list[str]
-) -> None:
+def test_an_experiment_runs_what_it_must(clone: Path, override: str, expected: list[str]) -> None:
     """And the others not; `dvc metrics diff` then shows the change."""
-    folder = tmp_path / "clone"
-    run(tmp_path, "cp", "-a", str(done), str(folder))
-    output = run(folder, "dvc", "exp", "run", "-S", override).stdout
+    output = run(clone, "dvc", "exp", "run", "-S", override).stdout
     ran = [name for name in OUTPUTS if f"Running stage '{name}'" in output]
     # Equal logits or weights end the chain: mirroring changes a metric, not the logits.
     assert ran == expected
-    diff = json.loads(run(folder, "dvc", "metrics", "diff", "--json").stdout)
+    diff = json.loads(run(clone, "dvc", "metrics", "diff", "--json").stdout)
     assert diff or override.startswith("gradcam")
 
 
 @pytest.mark.slow
-def test_a_queued_experiment_runs_the_code_as_it_was(done: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "clone"
-    run(tmp_path, "cp", "-a", str(done), str(folder))
-    script = folder / "stages/gradcam.py"
+def test_a_queued_experiment_runs_the_code_as_it_was(clone: Path) -> None:
+    script = clone / "stages/gradcam.py"
     text = script.read_text()
     script.write_text(text.replace('"""Explain', 'print("as queued")\n"""Explain', 1))
-    run(folder, "dvc", "exp", "run", "--queue", "-n", "queued", "-S", "gradcam.samples=3")
+    run(clone, "dvc", "exp", "run", "--queue", "-n", "queued", "-S", "gradcam.samples=3")
     script.write_text(text.replace('"""Explain', 'print("edited later")\n"""Explain', 1))
-    run(folder, "dvc", "queue", "start")
+    run(clone, "dvc", "queue", "start")
     wait = "until dvc queue status | grep -q Success; do sleep 1; done"
-    run(folder, "timeout", "240", "sh", "-c", wait)
-    logs = run(folder, "dvc", "queue", "logs", "queued").stdout
+    run(clone, "timeout", "240", "sh", "-c", wait)
+    logs = run(clone, "dvc", "queue", "logs", "queued").stdout
     assert "as queued" in logs
     assert "edited later" not in logs
 
 
 @pytest.mark.slow
-def test_a_temporary_experiment_leaves_the_workspace_alone(done: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "clone"
-    run(tmp_path, "cp", "-a", str(done), str(folder))
-    before = (folder / "metrics/gradcam.json").read_bytes()
-    run(folder, "dvc", "exp", "run", "--temp", "-n", "apart", "-S", "gradcam.layers=[layer4]")
-    assert (folder / "metrics/gradcam.json").read_bytes() == before
-    assert "apart" in run(folder, "dvc", "exp", "list").stdout
+def test_a_temporary_experiment_leaves_the_workspace_alone(clone: Path) -> None:
+    before = (clone / "metrics/gradcam.json").read_bytes()
+    run(clone, "dvc", "exp", "run", "--temp", "-n", "apart", "-S", "gradcam.layers=[layer4]")
+    assert (clone / "metrics/gradcam.json").read_bytes() == before
+    assert "apart" in run(clone, "dvc", "exp", "list").stdout
 
 
 def test_plots_are_drawn(done: Path) -> None:

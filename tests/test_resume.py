@@ -100,7 +100,11 @@ def kill_once_a_state_is_there(
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+    ],
 )
 def test_stopped_in_the_middle(
     number: int, prepared: Path, uninterrupted: dict[str, bytes], tmp_path: Path
@@ -206,12 +210,14 @@ def interrupted(prepared: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_resume_0_trains_afresh(interrupted: Path, uninterrupted: dict[str, bytes]) -> None:
     output = run(interrupted, *command(), RESUME="0").stdout
     assert "going on" not in output
     assert results(interrupted) == uninterrupted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", ["parameter", "code", "data"])
 def test_a_state_of_another_run_is_not_used(changed: str, interrupted: Path) -> None:
     (state,) = states(interrupted)
@@ -231,15 +237,15 @@ def test_a_state_of_another_run_is_not_used(changed: str, interrupted: Path) -> 
     assert state.exists()
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "malicious"])
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["flipped", "malicious"])
 def test_a_damaged_state_is_refused(damage: str, interrupted: Path) -> None:
     (state,) = states(interrupted)
     content = bytearray(state.read_bytes())
     content[len(content) // 2] ^= 1
     witness = interrupted / "code-ran"
     malicious = f"cos\nsystem\n(S'touch {witness}'\ntR.".encode()
-    wrong = {"truncated": state.read_bytes()[:-1], "flipped": content, "empty": b""}
-    state.write_bytes(wrong.get(damage, malicious))
+    state.write_bytes(content if damage == "flipped" else malicious)
     result = run(interrupted, *command(), check=False)
     assert result.returncode == 1
     assert f"error: resume/{state.name}: is damaged" in result.stderr
@@ -248,6 +254,7 @@ def test_a_damaged_state_is_refused(damage: str, interrupted: Path) -> None:
     assert not witness.exists()
 
 
+@pytest.mark.slow
 def test_two_trainers_never_share_the_folder(prepared: Path, tmp_path: Path) -> None:
     folder = fresh(prepared, tmp_path / "project")
     values = training_values()

@@ -15,6 +15,7 @@ from src.checkpoint import Checkpoint
 from src.errors import InputError
 from src.params import Params
 from src.run import Row, Run, Settings
+from src.runtime import set_deterministic
 from src.stop import Stopped
 from src.train import EpochLog, fit, metrics, resolve_lr
 from tests.conftest import tiny_data, tiny_values
@@ -225,3 +226,21 @@ def test_a_signal_finishes_the_step_and_saves(number: int, tmp_path: Path) -> No
     state = Checkpoint(tmp_path / "resume", "run", 60).load()
     assert state is not None
     assert state[1]["step"] > 0
+
+
+def test_deterministic_kernels_change_nothing_but_speed(tmp_path: Path) -> None:
+    """On a CPU to the bit; the tolerance is for other devices."""
+    results = []
+    for deterministic in (True, False):
+        set_deterministic(deterministic)
+        try:
+            results.append(train(tmp_path / str(deterministic), params(), settings())[0])
+        finally:
+            set_deterministic(False)
+    assert results[0][-1]["train_loss"] == pytest.approx(results[1][-1]["train_loss"], rel=1e-3)
+
+
+def test_progressive_resizing_ends_near_full_size_training(tmp_path: Path) -> None:
+    full, _ = train(tmp_path / "full", params(epochs=6), settings())
+    small, _ = train(tmp_path / "small", params(epochs=6, resolution=[16, 32]), settings())
+    assert small[-1]["train_loss"] == pytest.approx(full[-1]["train_loss"], rel=0.1)

@@ -1,0 +1,88 @@
+"""What the promises cost: checkpoints, keyed augmentation, start-up, an all-cached repro."""
+
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.training import BATCH, benchmark_params, sample
+from src.augment import Augment
+from src.checkpoint import Checkpoint
+from src.files import write_json
+from src.model import build_model
+from src.run import Run, Settings
+
+STAGES = ("download", "lr_find", "train", "evaluate", "gradcam")
+
+
+def median_seconds(work: Callable[[], object], times: int) -> float:
+    taken = []
+    for _ in range(times):
+        began = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+def checkpoint_seconds() -> float:
+    """Writing the whole state of a ResNet-18 run, flushed to the disk."""
+    settings = Settings(0.01, 0.001, torch.device("cpu"), "fp32", 0)
+    run = Run(build_model("resnet18", 10), sample(2 * BATCH), benchmark_params(1), settings)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Checkpoint(Path(folder), "run", 60)
+        return median_seconds(lambda: checkpoint.save(run.state()), 5)
+
+
+def augmentation_microseconds() -> dict[str, float]:
+    """An image through the pipeline of params.yaml, with and without keys, in turn."""
+    images = sample(500).train.images
+    augment = Augment(benchmark_params(1).augment, 0)
+    augment.pipeline.set_random_state(np.random.default_rng(0), random.Random(0))
+    taken: dict[str, list[float]] = {"keyed": [], "unkeyed": []}
+    for _ in range(3):
+        unkeyed = median_seconds(lambda: [augment.pipeline(image=i) for i in images], 1)
+        keyed = median_seconds(lambda: [augment(i, 0, n) for n, i in enumerate(images)], 1)
+        taken["unkeyed"].append(unkeyed / len(images) * 1e6)
+        taken["keyed"].append(keyed / len(images) * 1e6)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def startup_seconds(stage: str) -> float:
+    """Everything that a stage imports, in a new process."""
+    lines = Path(f"stages/{stage}.py").read_text().splitlines()
+    imports = [line.strip() for line in lines if line.startswith(("    from ", "    import "))]
+    command = [sys.executable, "-c", "\n".join([f"import stages.{stage}", *imports])]
+    return median_seconds(lambda: subprocess.run(command, check=True), 3)
+
+
+def cached_repro_seconds() -> float:
+    """`dvc repro` in demo/ when nothing has changed."""
+    command = [sys.executable, "-m", "dvc", "repro", "--quiet"]
+    return median_seconds(lambda: subprocess.run(command, cwd="demo", check=True), 3)
+
+
+def main() -> None:
+    state = checkpoint_seconds()
+    augmentation = augmentation_microseconds()
+    startup = {stage: startup_seconds(stage) for stage in STAGES}
+    repro = cached_repro_seconds()
+    print(f"checkpoint: {state:.2f} s, {state / 60:.2%} of training at one every 60 s")
+    print(
+        f"augmentation: {augmentation['keyed']:.0f} µs an image, "
+        f"{augmentation['unkeyed']:.0f} without keys"
+    )
+    print("start-up: " + ", ".join(f"{name} {value:.1f} s" for name, value in startup.items()))
+    print(f"dvc repro with nothing to do: {repro:.1f} s")
+    values = {"checkpoint_s": state, "augmentation_us": augmentation, "startup_s": startup}
+    write_json(Path("bench/costs.json"), {**values, "cached_repro_s": repro})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Images a second in training beside the usual script, in turn, on this machine.
+
+The built-in sample serves as data, so nothing needs to be downloaded; speed does not depend on
+what the images show. On a CPU read the ratios: machines are noisy, and A and B share the noise.
+"""
+
+import itertools
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from benchmarks.usual import best_public_steps, usual_steps
+from src.augment import Augment
+from src.cifar_binary import Split
+from src.evaluate import predict
+from src.files import write_json
+from src.gradcam import grad_cam
+from src.loader import Augmented, BatchKeys, Normalize, augmented_batches, worker_count
+from src.model import build_model
+from src.params import Params, load_params
+from src.run import Run, Settings
+from src.runtime import DTYPES, start
+from src.shapes import CLASSES, draw
+from src.training_data import TrainingData
+
+GFLOP_AN_IMAGE = 3.33  # 0.555 G multiply-adds forward, times two, times three for training
+ROUNDS = 3
+BATCH = 128
+
+
+def sample(images: int) -> TrainingData:
+    pixels, labels, _ = draw(images, 0)
+    return TrainingData(Split(pixels, labels), None, list(CLASSES), [0.5] * 3, [0.25] * 3)
+
+
+def benchmark_params(epochs: int) -> Params:
+    """params.yaml at full size, without a validation split."""
+    params = load_params()
+    train = params.train.model_copy(
+        update={"epochs": epochs, "batch_size": BATCH, "resolution": [32], "schedule": "cosine"}
+    )
+    return params.model_copy(update={"train": train})
+
+
+def our_steps(data: TrainingData, settings: Settings) -> Iterator[None]:
+    """Steps of the real training run: loader, augmentation, update."""
+    params = benchmark_params(epochs=10_000)
+    run = Run(build_model("resnet18", 10), data, params, settings)
+    for images, labels in run.batches():
+        run.train_step(images, labels)
+        yield
+
+
+def rate(steps: Iterator[object], count: int, images: int, wait: Callable[[], None]) -> float:
+    """Images a second over `count` steps."""
+    wait()
+    began = time.perf_counter()
+    for _ in itertools.islice(steps, count):
+        pass
+    wait()
+    return count * images / (time.perf_counter() - began)
+
+
+def matmul_peak(device: torch.device, precision: str, wait: Callable[[], None]) -> float:
+    """The best of several square matrix products, in GFLOP/s."""
+    side = 8192 if device.type == "cuda" else 2048
+    a = torch.randn(side, side, device=device, dtype=DTYPES[precision])
+    best = 0.0
+    for _ in range(8):
+        wait()
+        began = time.perf_counter()
+        for _ in range(5):
+            _ = a @ a
+        wait()
+        best = max(best, 5 * 2 * side**3 / (time.perf_counter() - began) / 1e9)
+    return best
+
+
+def training_rates(
+    data: TrainingData, settings: Settings, wait: Callable[[], None]
+) -> dict[str, list[float]]:
+    """Rates of each contender, measured in turn so that they share the machine's noise."""
+    device = settings.device
+    contenders: dict[str, tuple[Iterator[object], int]] = {
+        "this project": (our_steps(data, settings), BATCH),
+        "usual script": (
+            usual_steps(build_model("resnet18", 10), data.train, BATCH, device),
+            BATCH,
+        ),
+    }
+    steps = 5
+    if device.type == "cuda":
+        model = build_model("resnet18", 10)
+        contenders["best public loop"] = (best_public_steps(model, data.train, 500, device), 500)
+        steps = 200
+    for iterator, images in contenders.values():
+        rate(iterator, 2, images, wait)
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(ROUNDS):
+        for name, (iterator, images) in contenders.items():
+            rates[name].append(rate(iterator, steps, images, wait))
+    return rates
+
+
+def other_rates(
+    data: TrainingData, settings: Settings, wait: Callable[[], None]
+) -> dict[str, float]:
+    """The loader alone, evaluation and Grad-CAM, in images a second."""
+    params, device = benchmark_params(epochs=4), settings.device
+    augmented = Augmented(data.train, Augment(params.augment, 0))
+    count = 4 * (len(data.train) // BATCH)
+    keys = BatchKeys(len(data.train), BATCH, 0, 0, count)
+    loader = iter(augmented_batches(augmented, keys, 0, device))
+    model = build_model("resnet18", 10).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    normalize = Normalize(data.mean, data.std, device)
+    few = data.train.subset(data.train.labels.argsort(kind="stable")[:500])
+    images = normalize(torch.from_numpy(few.images[:100]))
+    targets = torch.from_numpy(few.labels[:100]).to(device)
+
+    def evaluations() -> Iterator[None]:
+        while True:
+            predict(model, few, normalize, settings.precision)
+            yield
+
+    def explanations(network: nn.Module = model) -> Iterator[None]:
+        while True:
+            grad_cam(network, ["layer1", "layer2", "layer3", "layer4"], images, targets)
+            yield
+
+    rate(evaluations(), 1, 500, wait)
+    return {
+        "loader alone, one process": rate(loader, count, BATCH, wait),
+        "evaluation": rate(evaluations(), 2, 500, wait),
+        "Grad-CAM, four layers, fp32": rate(explanations(), 2, 100, wait),
+    }
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def main() -> None:
+    device, precision = start("auto", deterministic=load_params().train.deterministic)
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    data = sample(20_000 if device.type == "cuda" else 2_000)
+    settings = Settings(0.01, 0.001, device, precision, worker_count(device))
+    peak = matmul_peak(device, precision, wait)
+    rates = training_rates(data, settings, wait)
+    memory = peak_memory_mb(device)
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    ours = medians["this project"]
+    ratios = {
+        name: statistics.median(a / b for a, b in zip(rates["this project"], values, strict=True))
+        for name, values in rates.items()
+    }
+    rows = [f"{'training, 32 px':<32}{'images/s':>10}{'s an epoch':>12}{'ours is':>10}"]
+    rows += [
+        f"{name:<32}{value:>10,.0f}{50_000 / value:>12,.1f}{ratios[name]:>9.2f}×"
+        for name, value in medians.items()
+    ]
+    share = ours * GFLOP_AN_IMAGE / peak
+    rows.append(
+        f"matrix-multiply peak {peak:,.0f} GFLOP/s in {precision}; training uses {share:.0%}"
+    )
+    rows.append(f"peak memory {memory:,.0f} MB; {settings.workers} loader workers")
+    others = other_rates(data, settings, wait)
+    rows += [f"{name:<32}{value:>10,.0f}" for name, value in others.items()]
+    print("\n".join(rows))
+    results = {"rates": rates, "ratios": ratios, "peak_gflops": peak, "share_of_peak": share}
+    about = {"device": device.type, "precision": precision, "torch": torch.__version__}
+    write_json(Path("bench/training.json"), {**results, **about, "memory_mb": memory, **others})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Run a recipe as an experiment: `python recipes/run.py NAME` hands NAME.yaml to `dvc exp run`."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOLDER = Path(__file__).parent
+
+
+def overrides(values: Any, prefix: str = "") -> Iterator[str]:
+    """`key=value` for each leaf, in the words of `dvc exp run -S`."""
+    if isinstance(values, dict):
+        for name, value in values.items():
+            yield from overrides(value, f"{prefix}.{name}".lstrip("."))
+    else:
+        yield f"{prefix}={in_hydra(values)}"
+
+
+def in_hydra(value: Any) -> str:
+    """A value as Hydra's override grammar writes it."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{name}:{in_hydra(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(in_hydra, value)) + "]"
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def main() -> None:
+    names = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    if len(sys.argv) != 2 or sys.argv[1] not in names:
+        sys.exit(f"error: name one recipe: {', '.join(names)}")
+    values = yaml.safe_load((FOLDER / f"{sys.argv[1]}.yaml").read_text())
+    flags = [word for override in overrides(values) for word in ("-S", override)]
+    os.execvp("dvc", ["dvc", "exp", "run", "-n", sys.argv[1], *flags])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Device, precision and threads come from the machine or from the environment, never by guess."""
+
+import pytest
+import torch
+
+from src import runtime
+from src.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+def test_auto_takes_bf16_only_where_the_hardware_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "cpu_has_bf16", lambda: True)
+    assert runtime.resolve_precision("auto", CPU) == "bf16"
+    monkeypatch.setattr(runtime, "cpu_has_bf16", lambda: False)
+    assert runtime.resolve_precision("auto", CPU) == "fp32"
+    assert runtime.resolve_precision("auto", torch.device("mps")) == "fp32"
+    assert runtime.resolve_precision("fp16", CPU) == "fp16"
+
+
+@pytest.mark.parametrize(("hardware", "expected"), [(True, "bf16"), (False, "fp16")])
+def test_older_gpus_get_fp16(
+    hardware: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def supported(including_emulation: bool = True) -> bool:
+        return hardware or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert runtime.resolve_precision("auto", torch.device("cuda")) == expected
+
+
+def test_a_torch_without_the_private_probes_has_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.delattr(torch.cpu, probe)
+    assert runtime.cpu_has_bf16() is False
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:7", "CPU"])
+def test_a_device_that_is_not_there_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEVICE", name)
+    with pytest.raises(InputError, match=f"DEVICE: '{name}' is not on this machine, which has"):
+        runtime.pick_device()
+
+
+def test_the_environment_picks_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEVICE", "cpu")
+    assert runtime.pick_device() == CPU
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", ""])
+def test_threads_must_be_a_number(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THREADS", text)
+    with pytest.raises(InputError, match="THREADS"):
+        runtime.set_threads()
+
+
+def test_threads_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setenv("THREADS", "1")
+    runtime.set_threads()
+    try:
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_deterministic_is_asked_of_every_library() -> None:
+    try:
+        runtime.set_deterministic(True)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.backends.cudnn.deterministic
+        assert not torch.backends.cudnn.benchmark
+        runtime.set_deterministic(False)
+        assert not torch.are_deterministic_algorithms_enabled()
+        assert torch.backends.cudnn.benchmark
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = False

@@ -1,0 +1,155 @@
+"""No stale results: what a stage reads is what dvc.yaml says, and it may not change meanwhile."""
+
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dvc.repo import Repo
+from pydantic import BaseModel
+
+from src import stage
+from src.errors import InputError
+from src.params import Params
+from tests.conftest import ROOT, run, tiny_values, write_params
+
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+# It decides when a state is written, never what is in it.
+NO_EFFECT = {"train.checkpoint_seconds"}
+# Read only when another value asks for them.
+SOMETIMES = {
+    "train.plateau.factor", "train.plateau.patience", "train.plateau.cooldown",
+    "train.one_cycle.warmup", "train.one_cycle.start_factor", "train.one_cycle.end_factor",
+    "train.cyclic.period_epochs", "lr_find.val_images",
+    "data.shapes.train", "data.shapes.test", "data.shapes.seed",
+}  # fmt: skip
+
+
+def changed_stages(folder: Path) -> set[str]:
+    with Repo(str(folder)) as repo:
+        return set(repo.status())
+
+
+@pytest.mark.slow
+def test_a_line_in_a_module_concerns_the_stages_that_use_it(clone: Path) -> None:
+    modules = [p for p in clone.glob("src/**/*.py") if p.name != "__init__.py"]
+    for path in [*modules, *clone.glob("stages/[a-z]*.py")]:
+        text, name = path.read_text(), str(path.relative_to(clone))
+        path.write_text(text + "# a line\n")
+        expected = {key for key, stage in STAGES.items() if name in stage["deps"]}
+        assert expected or name == "src/params.py"
+        assert changed_stages(clone) == expected, name
+        path.write_text(text)
+    assert changed_stages(clone) == set()
+
+
+def other(value: Any) -> Any:
+    """Another value of the same kind."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    return [*value, "more"] if isinstance(value, list) else "another"
+
+
+@pytest.mark.slow
+def test_a_value_concerns_the_stages_that_list_it(clone: Path) -> None:
+    for key in leaves(tiny_values()):
+        values = tiny_values()
+        section, last = values, key.split(".")[-1]
+        for part in key.split(".")[:-1]:
+            section = section[part]
+        section[last] = other(section[last])
+        write_params(clone, values)
+        expected = {name for name, stage in STAGES.items() if key in stage["params"]}
+        assert expected or key in NO_EFFECT
+        assert changed_stages(clone) == expected, key
+
+
+def leaves(values: Any, prefix: str = "") -> list[str]:
+    if not isinstance(values, dict):
+        return [prefix]
+    return [k for name, v in values.items() for k in leaves(v, f"{prefix}.{name}".lstrip("."))]
+
+
+class Recorder:
+    """Parameters that note which of their leaves are read."""
+
+    def __init__(self, model: BaseModel, seen: set[str], prefix: str = "") -> None:
+        self.__dict__.update(model=model, seen=seen, prefix=prefix)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.model, name)
+        path = f"{self.prefix}.{name}".lstrip(".")
+        if isinstance(value, BaseModel):
+            return Recorder(value, self.seen, path)
+        self.seen.add(path)
+        return value
+
+
+@pytest.mark.slow
+def test_a_stage_reads_the_values_it_lists(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(clone)
+    params = Params.model_validate(tiny_values())
+    for name, definition in STAGES.items():
+        words = definition["cmd"].split()[5:]
+        names = [word[2:].replace("-", "_") for word in words[::2]]
+        flags = dict(zip(names, map(Path, words[1::2]), strict=True))
+        seen: set[str] = set()
+        main = import_module(f"stages.{name}").main
+        main(Namespace(**flags), Recorder(params, seen), stage.read_inputs(name))
+        listed = set(definition["params"])
+        assert seen - NO_EFFECT <= listed, name
+        assert listed - seen <= SOMETIMES, name
+    capsys.readouterr()
+
+
+def test_an_input_that_changes_is_named(
+    tmp_path: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "code.py").write_text("a = 1\n")
+    definition = {"stages": {"train": {"deps": ["code.py"], "params": ["train.lr", "augment"]}}}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(definition))
+    write_params(tmp_path, values)
+    before = stage.read_inputs("train")
+    stage.check_unchanged("train", before)
+    values["train"]["epochs"] += 1
+    write_params(tmp_path, values)
+    stage.check_unchanged("train", before)
+    values["train"]["lr"] = 0.5
+    write_params(tmp_path, values)
+    (tmp_path / "code.py").write_text("a = 2\n")
+    with pytest.raises(InputError, match=r"it ran: code\.py, params\.yaml: train\.lr"):
+        stage.check_unchanged("train", before)
+    (tmp_path / "code.py").unlink()
+    with pytest.raises(InputError, match=r"code\.py"):
+        stage.check_unchanged("train", before)
+
+
+@pytest.mark.slow
+def test_code_edited_during_training_fails_the_stage(clone: Path) -> None:
+    """And dvc.lock does not say that the new code made the weights."""
+    values = tiny_values()
+    values["train"]["epochs"] = 4
+    write_params(clone, values)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "train"], cwd=clone,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    while process.poll() is None and not (clone / "plots/training.csv").exists():
+        time.sleep(0.05)
+    with open(clone / "src/schedule.py", "a") as file:
+        file.write("# edited\n")
+    output, _ = process.communicate()
+    assert process.returncode != 0
+    assert "train: changed while it ran: src/schedule.py" in output
+    assert "train" in changed_stages(clone)
+    assert "Running stage 'train'" in run(clone, "dvc", "repro", "train").stdout
