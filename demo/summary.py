@@ -21,14 +21,15 @@ def main() -> None:
         json.loads((metrics / f"{stage}.json").read_text())
         for stage in ("lr_find", "train", "evaluate", "gradcam")
     )
+    layer = max(key.split("_")[0] for key in why)
     print(
         f"\nTest accuracy {test['top1']:.1%} on images the network had never seen "
         f"({train['epochs']} epochs, {train['precision']}).\n"
         f"The range test gave bounds {found['base_lr']:g} to {found['max_lr']:g}; "
         f"training peaked at {train['lr']:g}.\n"
-        f"Without the fifth of an image that Grad-CAM names at layer4, the predicted class loses\n"
-        f"{why['layer4_drop']:.2f} of its probability; without the fifth that another image's map "
-        f"names, {why['layer4_drop_other_map']:.2f}.\n\n{NEXT}"
+        f"Without the fifth of an image that Grad-CAM names at {layer}, the predicted class loses\n"
+        f"{why[layer + '_drop']:.2f} of its probability; without the fifth that another image's "
+        f"map names, {why[layer + '_drop_other_map']:.2f}.\n\n{NEXT}"
     )
 
 

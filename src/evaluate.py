@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torchmetrics.functional.classification import (
-    multiclass_accuracy,
     multiclass_calibration_error,
     multiclass_confusion_matrix,
     multiclass_f1_score,
@@ -89,7 +88,7 @@ def evaluate(
     f1 = multiclass_f1_score(logits, labels, len(names), average="none")
     calibration = {AS_TRAINED: calibrate(logits, labels)}
     metrics = {
-        "top1": multiclass_accuracy(logits, labels, len(names), average="micro").item(),
+        "top1": accuracy(logits, labels),
         "loss": F.cross_entropy(logits, labels).item(),
         "ece": calibration[AS_TRAINED][1],
         "macro_f1": f1.mean().item(),
@@ -99,6 +98,11 @@ def evaluate(
         metrics |= {"temperature": temperature, "ece_calibrated": calibration[CALIBRATED][1]}
     confusion = multiclass_confusion_matrix(logits, labels, len(names)).numpy()
     return Evaluation(metrics, confusion, class_rows(logits, labels, names), calibration)
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Top-1 accuracy, in double precision: 0.972 and not 0.972000002."""
+    return (logits.argmax(1) == labels).double().mean().item()
 
 
 def class_rows(
@@ -142,6 +146,6 @@ def named_pairs(logits: Tensor, labels: Tensor, names: list[str]) -> list[tuple[
 def calibration_table(
     calibration: dict[str, tuple[list[Bin], float]],
 ) -> tuple[list[str], list[list[object]]]:
-    """Header and rows of the bins that hold an image, of all series."""
-    header = ["series", "confidence", "accuracy", "images"]
-    return header, [[name, *b] for name, (bins, _) in calibration.items() for b in bins if b[2]]
+    """Header and rows of the bins that hold an image, as trained."""
+    bins, _ = calibration[AS_TRAINED]
+    return ["confidence", "accuracy", "images"], [[*row] for row in bins if row[2]]

@@ -103,8 +103,10 @@ def faithfulness(
     A faithful map has a drop well above that of the other image's map.
     """
     totals = {f"{n}_{kind}": 0.0 for n in layers for kind in ("drop", "drop_other_map")}
-    for start in range(0, len(images), BATCH):
-        batch, classes = images[start : start + BATCH], targets[start : start + BATCH]
+    # Split evenly, so that no image is alone and would be given its own map.
+    parts = -(-len(images) // BATCH)
+    pairs = zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True)
+    for batch, classes in pairs:
         before = probability(model, batch, classes)
         for name, cam in grad_cam(model, layers, batch, classes).items():
             for kind, used in (("drop", cam), ("drop_other_map", cam.roll(1, 0))):

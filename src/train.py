@@ -1,7 +1,6 @@
 """fit: SGD with momentum, to the bit the same however often it is interrupted."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from src.training_data import TrainingData
 
 # The host waits for the device this often, to notice divergence.
 STEPS_BETWEEN_CHECKS = 20
-OnEpoch = Callable[[list[Row], dict[str, float]], None]
+COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 
 def resolve_lr(train: Train, found: dict[str, float]) -> float:
@@ -44,9 +43,15 @@ class EpochLog:
         self.history, self.log, self.run = history, log, run
         append_json_line(log, {"run": run, "startup_seconds": startup_seconds})
 
+    def restore(self, rows: list[Row]) -> None:
+        """Write the epochs that were done before: DVC deletes outputs when a stage starts."""
+        if rows:
+            # Rows that come from a checkpoint have lost their order.
+            names = [name for name in COLUMNS if name in rows[0]]
+            write_csv(self.history, names, [[row[name] for name in names] for row in rows])
+
     def __call__(self, rows: list[Row], speed: dict[str, float]) -> None:
-        names = list(rows[0])
-        write_csv(self.history, names, [[row[name] for name in names] for row in rows])
+        self.restore(rows)
         append_json_line(self.log, {"run": self.run, **rows[-1], **speed})
 
 
@@ -56,11 +61,10 @@ def fit(
     params: Params,
     settings: Settings,
     checkpoint: Checkpoint,
-    on_epoch: OnEpoch,
+    on_epoch: EpochLog,
 ) -> list[Row]:
     """Train `model` in place, going on from the checkpoint where there is one.
 
-    on_epoch: called after each epoch with all rows so far and the epoch's speed.
     Returns a row an epoch. Raises Stopped on request, after writing the checkpoint, and
     InputError where training diverges, leaving the last good checkpoint.
     """
@@ -69,6 +73,7 @@ def fit(
     if state:
         run.restore(state)
         print(f"going on from step {run.step:,} of {run.total_steps:,}", flush=True)
+        on_epoch.restore(run.history)
     with StopRequest() as stop, progress(run) as bar:
         try:
             steps(run, checkpoint, stop, on_epoch, bar)
@@ -80,7 +85,7 @@ def fit(
 
 
 def steps(
-    run: Run, checkpoint: Checkpoint, stop: StopRequest, on_epoch: OnEpoch, bar: "tqdm[Any]"
+    run: Run, checkpoint: Checkpoint, stop: StopRequest, on_epoch: EpochLog, bar: "tqdm[Any]"
 ) -> None:
     """The steps that are still to come, with what belongs between them."""
     began, first = time.perf_counter(), run.step

@@ -35,7 +35,7 @@ def main(args: Namespace, params: Params, _: Inputs) -> None:
     result = ev.evaluate(logits, labels, data.classes, temperature)
     if (tta := params.evaluate.tta) != "none":
         averaged = ev.predict(model, test, normalize, precision, tta)
-        result.metrics[f"top1_{tta}"] = (averaged.argmax(1) == labels).double().mean().item()
+        result.metrics[f"top1_{tta}"] = ev.accuracy(averaged, labels)
 
     save_tensors(args.logits, {"logits": logits}, {})
     write_csv(args.classes, ["class", "precision", "recall", "f1", "images"], result.classes)

@@ -3,7 +3,7 @@
 from argparse import Namespace
 
 from src.params import Params
-from src.stage import Inputs, run_stage, seconds_since_start
+from src.stage import Inputs, check_unchanged, run_stage, seconds_since_start
 
 
 def main(args: Namespace, params: Params, inputs: Inputs) -> None:
@@ -32,6 +32,8 @@ def main(args: Namespace, params: Params, inputs: Inputs) -> None:
         about = {"arch": params.model.arch, **machine(device, precision)}
         save_weights(args.weights, model, about)
         write_json(args.metrics, metrics(history, settings))
+        # Before the state goes: an edit that is taken back must not cost the whole training.
+        check_unchanged("train", inputs)
         checkpoint.remove()
 
 

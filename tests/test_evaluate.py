@@ -38,8 +38,8 @@ def test_calibration_error_is_the_weighted_gap() -> None:
     expected = sum(n / 5 * abs(accuracy - confidence) for confidence, accuracy, n in bins)
     assert error == pytest.approx(expected, rel=1e-5)
     header, rows = calibration_table({"as trained": (bins, error)})
-    assert header == ["series", "confidence", "accuracy", "images"]
-    assert all(row[3] for row in rows)
+    assert header == ["confidence", "accuracy", "images"]
+    assert all(row[2] for row in rows)
 
 
 def test_temperature_undoes_a_scaling() -> None:

@@ -33,8 +33,9 @@ class TinyNet(torch.nn.Module):
         self.bn = torch.nn.BatchNorm2d(8)
         self.fc = torch.nn.Linear(8, 10)
         with torch.no_grad():
-            for parameter in (self.conv1.weight, self.fc.weight):
-                parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
+            for layer in (self.conv1, self.fc):
+                layer.weight.copy_(0.2 * torch.randn(layer.weight.shape, generator=generator))
+                layer.bias.zero_()  # type: ignore[union-attr]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.fc(self.bn(self.conv1(images)).relu().mean((2, 3)))
@@ -212,6 +213,19 @@ def test_the_last_good_checkpoint_stays_after_divergence(tmp_path: Path) -> None
     tensors, values = Checkpoint(tmp_path / "resume", "run", 60).load() or ({}, {})
     assert 0 < values["step"] <= 14
     assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
+
+
+def test_stopped_after_the_last_step(tmp_path: Path) -> None:
+    """All is done but the files: DVC deletes them when the stage starts again."""
+    wanted = params(checkpoint_seconds=1e-9)
+    history, model = train(tmp_path, wanted, settings())
+    table = (tmp_path / "training.csv").read_bytes()
+    (tmp_path / "training.csv").unlink()
+    again, other = train(tmp_path, wanted, settings())
+    assert again == history
+    assert (tmp_path / "training.csv").read_bytes() == table
+    before, after = model.state_dict(), other.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
