@@ -178,11 +178,10 @@ def _start(losses: Curve) -> float:
 def _noise(losses: Curve) -> float:
     """Standard deviation of the step noise, from second differences (blind to the trend).
 
-    A blow-up is left out: in a short test it is half of the curve, and no noise.
+    Only up to the lowest point: a blow-up behind it can be half of the curve, and is no noise.
     """
-    start = _start(losses)
-    steady = np.flatnonzero((losses <= 1.5 * start) | (start <= 0))
-    calm = losses[: max(MIN_POINTS, int(steady[-1]) + 1)]
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(losses, 5), axis=1)
+    calm = losses[: max(MIN_POINTS, int(medians.argmin()) + 5)]
     return float(1.4826 * np.median(np.abs(np.diff(calm, 2))) / np.sqrt(6))
 
 
