@@ -50,6 +50,8 @@ def same(one: list[Any], other: list[Any]) -> bool:
     return all(torch.equal(a, b) for x, y in zip(one, other, strict=True) for a, b in zip(x, y))  # noqa: B905
 
 
+# Four are asked for on purpose, also where there are fewer cores.
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize(
     ("workers", "method"),
     [
