@@ -1,0 +1,142 @@
+"""Does the range test's rate train well? Range tests over seeds, short trainings at fixed rates.
+
+Judged on validation images only. Needs data/ (`dvc repro download`) and about 45 minutes on two
+cores; each measurement goes into bench/rates.json at once, a second call goes on from there, and
+the figure goes to docs/rates.png.
+"""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from src.errors import InputError
+from src.figures.style import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+    drawn,
+    log_lr_ticks,
+    new_figure,
+    percent,
+)
+from src.files import write_json
+from src.lr_find import range_test
+from src.model import build_model
+from src.params import Params, load_params
+from src.run import Run, Settings
+from src.runtime import start
+from src.training_data import TrainingData, read_training_data
+
+RESULTS = Path("bench/rates.json")
+SEEDS = range(5)
+IMAGES = 15_000
+SIDE = 16
+PEAKS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+CONSTANTS = (0.002, 0.005, 0.01, 0.02, 0.05)
+SCHEDULES = {"one_cycle": PEAKS, "plateau": CONSTANTS}
+COLOURS = {
+    "minimum": PURPLE, "valley": ORANGE, "steep": GREEN, "slide": VERMILLION, "max_lr": BLUE
+}  # fmt: skip
+
+
+def changed(params: Params, **sections: dict[str, Any]) -> Params:
+    """params with some values of some sections replaced."""
+    updates = {
+        name: getattr(params, name).model_copy(update=values) for name, values in sections.items()
+    }
+    return params.model_copy(update=updates)
+
+
+def suggestions(
+    params: Params, seed: int, data: TrainingData, device: torch.device, precision: str
+) -> dict[str, float]:
+    """Each suggestion and the bounds of one range test on all training images."""
+    params = params.model_copy(update={"seed": seed})
+    model = build_model(params.model.arch, len(data.classes), seed)
+    found = range_test(model, data, params, device, precision, workers=0)
+    return {**found.suggestions, "base_lr": found.base_lr, "max_lr": found.max_lr}
+
+
+def short_training(
+    params: Params, data: TrainingData, lr: float, device: torch.device, precision: str
+) -> dict[str, float]:
+    """Validation loss and accuracy after one epoch; nothing where it diverges."""
+    model = build_model(params.model.arch, len(data.classes), params.seed)
+    run = Run(model, data, params, Settings(lr, lr / 10, device, precision, 0))
+    try:
+        for images, labels in run.batches():
+            run.train_step(images, labels)
+        row = run.end_epoch(lambda: None)
+    except InputError:
+        return {}
+    return {name: row[name] for name in ("val_loss", "val_accuracy")}
+
+
+def measured(name: str, measure: Callable[[], dict[str, float]]) -> None:
+    """Measure, print and keep, unless an earlier call did."""
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    if name not in results:
+        results[name] = measure()
+        write_json(RESULTS, results)
+    values = "  ".join(f"{key} {value:.4g}" for key, value in results[name].items())
+    print(f"{name:<28}{values or 'diverged'}", flush=True)
+
+
+def build_rates(results: dict[str, dict[str, float]]) -> Figure:
+    """Validation accuracy at each rate, and where each seed's suggestions lie."""
+    figure = new_figure(10, 5)
+    axes = figure.subplots()
+    for schedule, label, style in (
+        ("one_cycle", "one cycle, by its peak", "o-"),
+        ("plateau", "constant rate", "s--"),
+    ):
+        trained = [(lr, results[f"{schedule}, {lr:g}"]) for lr in SCHEDULES[schedule]]
+        points = [(lr, row["val_accuracy"]) for lr, row in trained if row]
+        axes.plot(*zip(*points, strict=True), style, color="black", label=label)
+    for name, colour in COLOURS.items():
+        for seed in SEEDS:
+            axes.axvline(
+                results[f"range test, seed {seed}"][name],
+                color=colour,
+                alpha=0.7,
+                label=None if seed else f"{name}{' (rounded)' if name == 'max_lr' else ''}",
+            )
+    axes.set(xscale="log", xlabel="learning rate", ylabel="validation accuracy")
+    axes.set_title(f"One epoch of {IMAGES:,} images at {SIDE} px, and five seeds' suggestions")
+    axes.yaxis.set_major_formatter(lambda value, _: percent(value))
+    log_lr_ticks(axes.xaxis, min(PEAKS), max(PEAKS))
+    figure.legend(loc="outside right upper")
+    return figure
+
+
+draw_rates = drawn(build_rates)
+
+
+def main() -> None:
+    params = load_params()
+    machine = start(params.train.precision, params.train.deterministic)
+    folder, report = Path("data"), Path("metrics/download.json")
+    data = read_training_data(folder, report, params.data)
+    for seed in SEEDS:
+        measured(f"range test, seed {seed}", partial(suggestions, params, seed, data, *machine))
+    linear = changed(params, lr_find={"mode": "linear", "end_lr": 0.4})
+    measured("linear, seed 0", partial(suggestions, linear, 0, data, *machine))
+
+    short = changed(params, data={"train_limit": IMAGES}, train={"epochs": 1, "resolution": [SIDE]})
+    few = read_training_data(folder, report, short.data)
+    for schedule, rates in SCHEDULES.items():
+        wanted = changed(short, train={"schedule": schedule})
+        for lr in rates:
+            measured(f"{schedule}, {lr:g}", partial(short_training, wanted, few, lr, *machine))
+    draw_rates(Path("docs/rates.png"), json.loads(RESULTS.read_text()))
+
+
+if __name__ == "__main__":
+    main()
