@@ -1,10 +1,10 @@
 """fit: it learns, its schedules are what they say, it stops on divergence and on request."""
 
+import itertools
 import json
 import math
 import os
 import signal
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -231,15 +231,21 @@ def test_stopped_after_the_last_step(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_finishes_the_step_and_saves(number: int, tmp_path: Path) -> None:
     before = signal.getsignal(number)
-    timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), number))
-    timer.start()
+    model = TinyNet()
+    steps = itertools.count(1)
+
+    def signal_in_third_step(*_: Any) -> None:
+        if next(steps) == 3:
+            os.kill(os.getpid(), number)
+
+    model.fc.register_forward_hook(signal_in_third_step)
     with pytest.raises(Stopped) as raised:
-        train(tmp_path, params(epochs=10_000), settings(0.001))
+        train(tmp_path, params(epochs=10_000), settings(0.001), model)
     assert raised.value.code == 128 + number
     assert signal.getsignal(number) is before
     state = Checkpoint(tmp_path / "resume", "run", 60).load()
     assert state is not None
-    assert state[1]["step"] > 0
+    assert state[1]["step"] == 3
 
 
 def test_deterministic_kernels_change_nothing_but_speed(tmp_path: Path) -> None:
