@@ -9,7 +9,8 @@ import torch
 
 from src import lr_find
 from src.errors import InputError
-from src.lr_find import StoppingFinder, range_test, read_curve
+from src.loader import Normalize
+from src.lr_find import Prepared, StoppingFinder, range_test, read_curve
 from src.model import build_model
 from src.params import Params
 from src.training_data import TrainingData
@@ -71,13 +72,26 @@ def test_linear_uses_the_validation_loss(data: TrainingData) -> None:
     curves = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lr_find, "read_curve", lambda lrs, losses, _: curves.append((lrs, losses)))
-        range_test(build_model("resnet18", 10), data, wanted, CPU, "bf16", workers=0)
+        range_test(build_model("resnet18", 10), data, wanted, CPU, "fp32", workers=0)
     ((lrs, losses),) = curves
     assert np.allclose(np.diff(lrs), (0.005 - 0.0001) / 19)
     assert lrs[-1] == pytest.approx(0.005)
     assert len(losses) == 20
     # The untrained network's statistics make its first validation losses nearly log 10, each.
     assert losses[0] == pytest.approx(math.log(10), rel=0.3)
+
+
+def test_validation_is_under_autocast_too(data: TrainingData) -> None:
+    """torch-lr-finder's own autocast is for training batches only."""
+    layer = torch.nn.Linear(3 * 16 * 16, 10)
+    seen = []
+    layer.register_forward_hook(lambda *arguments: seen.append(arguments[2].dtype))
+    network = torch.nn.Sequential(torch.nn.Flatten(), layer)
+    normalize = Normalize(data.mean, data.std, CPU)
+    prepared = Prepared(network, normalize, "bf16", 16).eval()
+    logits = prepared(torch.from_numpy(data.train.images[:2]))
+    assert seen == [torch.bfloat16]
+    assert logits.dtype == torch.float32
 
 
 def test_it_stops_where_the_loss_is_not_finite(data: TrainingData) -> None:
