@@ -31,6 +31,9 @@ from src.training_data import TrainingData
 GFLOP_AN_IMAGE = 3.33  # 0.555 G multiply-adds forward, times two, times three for training
 ROUNDS = 3
 BATCH = 128
+OURS, USUAL, PUBLIC = "this project", "usual script", "best public loop"
+
+Contender = tuple[Iterator[object], int]  # a loop that runs for ever, and its batch size
 
 
 def sample(images: int) -> TrainingData:
@@ -71,7 +74,7 @@ def matmul_peak(device: torch.device, precision: str, wait: Callable[[], None]) 
     side = 8192 if device.type == "cuda" else 2048
     a = torch.randn(side, side, device=device, dtype=DTYPES[precision])
     best = 0.0
-    for _ in range(8):
+    for _ in range(4):
         wait()
         began = time.perf_counter()
         for _ in range(5):
@@ -81,30 +84,37 @@ def matmul_peak(device: torch.device, precision: str, wait: Callable[[], None]) 
     return best
 
 
+def contenders(data: TrainingData, settings: Settings) -> dict[str, Contender]:
+    device = settings.device
+    usual = usual_steps(build_model("resnet18", 10), data.train, BATCH, device)
+    there: dict[str, Contender] = {
+        OURS: (our_steps(data, settings), BATCH),
+        USUAL: (usual, BATCH),
+    }
+    if device.type == "cuda":
+        public = best_public_steps(build_model("resnet18", 10), data.train, 500, device)
+        there[PUBLIC] = (public, 500)
+    return there
+
+
 def training_rates(
     data: TrainingData, settings: Settings, wait: Callable[[], None]
-) -> dict[str, list[float]]:
-    """Rates of each contender, measured in turn so that they share the machine's noise."""
-    device = settings.device
-    contenders: dict[str, tuple[Iterator[object], int]] = {
-        "this project": (our_steps(data, settings), BATCH),
-        "usual script": (
-            usual_steps(build_model("resnet18", 10), data.train, BATCH, device),
-            BATCH,
-        ),
-    }
-    steps = 5
-    if device.type == "cuda":
-        model = build_model("resnet18", 10)
-        contenders["best public loop"] = (best_public_steps(model, data.train, 500, device), 500)
-        steps = 200
-    for iterator, images in contenders.values():
-        rate(iterator, 2, images, wait)
-    rates: dict[str, list[float]] = {name: [] for name in contenders}
+) -> tuple[dict[str, list[float]], list[float], float]:
+    """Rates of each contender and the machine's peak, in turn, so that they share its noise.
+
+    Third: the peak memory in MB when only this project's training has run.
+    """
+    running = contenders(data, settings)
+    steps = 200 if settings.device.type == "cuda" else 4
+    rates: dict[str, list[float]] = {name: [] for name in running}
+    peaks, memory = [], 0.0
     for _ in range(ROUNDS):
-        for name, (iterator, images) in contenders.items():
-            rates[name].append(rate(iterator, steps, images, wait))
-    return rates
+        peaks.append(matmul_peak(settings.device, settings.precision, wait))
+        for name, (loop, batch_size) in running.items():
+            rate(loop, 1, batch_size, wait)
+            rates[name].append(rate(loop, steps, batch_size, wait))
+            memory = memory or peak_memory_mb(settings.device)
+    return rates, peaks, memory
 
 
 def other_rates(
@@ -151,21 +161,18 @@ def main() -> None:
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     data = sample(20_000 if device.type == "cuda" else 2_000)
     settings = Settings(0.01, 0.001, device, precision, worker_count(device))
-    peak = matmul_peak(device, precision, wait)
-    rates = training_rates(data, settings, wait)
-    memory = peak_memory_mb(device)
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    ours = medians["this project"]
+    rates, peaks, memory = training_rates(data, settings, wait)
+    ours = rates[OURS]
     ratios = {
-        name: statistics.median(a / b for a, b in zip(rates["this project"], values, strict=True))
+        name: statistics.median(a / b for a, b in zip(ours, values, strict=True))
         for name, values in rates.items()
     }
     rows = [f"{'training, 32 px':<32}{'images/s':>10}{'s an epoch':>12}{'ours is':>10}"]
-    rows += [
-        f"{name:<32}{value:>10,.0f}{50_000 / value:>12,.1f}{ratios[name]:>9.2f}×"
-        for name, value in medians.items()
-    ]
-    share = ours * GFLOP_AN_IMAGE / peak
+    for name, values in rates.items():
+        value = statistics.median(values)
+        rows.append(f"{name:<32}{value:>10,.0f}{50_000 / value:>12,.1f}{ratios[name]:>9.2f}×")
+    peak = statistics.median(peaks)
+    share = statistics.median(a * GFLOP_AN_IMAGE / b for a, b in zip(ours, peaks, strict=True))
     rows.append(
         f"matrix-multiply peak {peak:,.0f} GFLOP/s in {precision}; training uses {share:.0%}"
     )
@@ -173,7 +180,7 @@ def main() -> None:
     others = other_rates(data, settings, wait)
     rows += [f"{name:<32}{value:>10,.0f}" for name, value in others.items()]
     print("\n".join(rows))
-    results = {"rates": rates, "ratios": ratios, "peak_gflops": peak, "share_of_peak": share}
+    results = {"rates": rates, "ratios": ratios, "peak_gflops": peaks, "share_of_peak": share}
     about = {"device": device.type, "precision": precision, "torch": torch.__version__}
     write_json(Path("bench/training.json"), {**results, **about, "memory_mb": memory, **others})
 
