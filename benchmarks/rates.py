@@ -9,11 +9,11 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 
+from benchmarks.training import changed
 from src.errors import InputError
 from src.figures.style import (
     BLUE,
@@ -44,14 +44,6 @@ SCHEDULES = {"one_cycle": PEAKS, "plateau": CONSTANTS}
 COLOURS = {
     "minimum": PURPLE, "valley": ORANGE, "steep": GREEN, "slide": VERMILLION, "max_lr": BLUE
 }  # fmt: skip
-
-
-def changed(params: Params, **sections: dict[str, Any]) -> Params:
-    """params with some values of some sections replaced."""
-    updates = {
-        name: getattr(params, name).model_copy(update=values) for name, values in sections.items()
-    }
-    return params.model_copy(update=updates)
 
 
 def suggestions(

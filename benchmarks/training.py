@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -31,7 +32,7 @@ from src.training_data import TrainingData
 GFLOP_AN_IMAGE = 3.33  # 0.555 G multiply-adds forward, times two, times three for training
 ROUNDS = 3
 BATCH = 128
-OURS, USUAL, PUBLIC = "this project", "usual script", "best public loop"
+OURS = "this project"
 
 Contender = tuple[Iterator[object], int]  # a loop that runs for ever, and its batch size
 
@@ -41,13 +42,20 @@ def sample(images: int) -> TrainingData:
     return TrainingData(Split(pixels, labels), None, list(CLASSES), [0.5] * 3, [0.25] * 3)
 
 
+def changed(params: Params, **sections: dict[str, Any]) -> Params:
+    """params with some values of some sections replaced."""
+    updates = {
+        name: getattr(params, name).model_copy(update=values) for name, values in sections.items()
+    }
+    return params.model_copy(update=updates)
+
+
 def benchmark_params(epochs: int) -> Params:
     """params.yaml at full size, without a validation split."""
-    params = load_params()
-    train = params.train.model_copy(
-        update={"epochs": epochs, "batch_size": BATCH, "resolution": [32], "schedule": "cosine"}
+    return changed(
+        load_params(),
+        train={"epochs": epochs, "batch_size": BATCH, "resolution": [32], "schedule": "cosine"},
     )
-    return params.model_copy(update={"train": train})
 
 
 def our_steps(data: TrainingData, settings: Settings) -> Iterator[None]:
@@ -89,11 +97,11 @@ def contenders(data: TrainingData, settings: Settings) -> dict[str, Contender]:
     usual = usual_steps(build_model("resnet18", 10), data.train, BATCH, device)
     there: dict[str, Contender] = {
         OURS: (our_steps(data, settings), BATCH),
-        USUAL: (usual, BATCH),
+        "usual script": (usual, BATCH),
     }
     if device.type == "cuda":
         public = best_public_steps(build_model("resnet18", 10), data.train, 500, device)
-        there[PUBLIC] = (public, 500)
+        there["best public loop"] = (public, 500)
     return there
 
 
