@@ -1,6 +1,6 @@
 """Does the range test's rate train well? Range tests over seeds, short trainings at fixed rates.
 
-Judged on validation images only. Needs data/ (`dvc repro download`) and about 45 minutes on two
+Judged on validation images only. Needs data/ (`dvc repro download`) and about 40 minutes on two
 cores; each measurement goes into bench/rates.json at once, a second call goes on from there, and
 the figure goes to docs/rates.png.
 """
