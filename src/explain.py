@@ -1,6 +1,7 @@
 """Which test images are explained, and the rows of the figures that show them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -49,33 +50,32 @@ def choose_mistakes(
     return wrong[order][:count].tolist()
 
 
-def cams_for(
-    model: nn.Module,
-    normalize: Normalize,
-    layers: Sequence[str],
-    images: NDArray[np.uint8],
-    targets: NDArray[np.int64],
-) -> list[Cams]:
-    """For each layer the maps (B, 32, 32) of (B, 32, 32, 3) uint8 images for their targets."""
-    inputs = normalize(torch.from_numpy(images))
-    classes = torch.from_numpy(targets).to(normalize.device)
-    cams = grad_cam(model, layers, inputs, classes)
-    return [cams[name].cpu().numpy() for name in layers]
+@dataclass(frozen=True)
+class Subject:
+    """A network and what it said of the test images: (N, classes) probabilities."""
+
+    model: nn.Module
+    normalize: Normalize
+    test: Split
+    names: Sequence[str]
+    probabilities: Probabilities
+
+    def cams(
+        self, layers: Sequence[str], rows: Sequence[int], targets: NDArray[np.int64]
+    ) -> list[Cams]:
+        """For each layer the maps (B, 32, 32) of B test images for their targets."""
+        inputs = self.normalize(torch.from_numpy(self.test.images[rows]))
+        classes = torch.from_numpy(targets).to(self.normalize.device)
+        cams = grad_cam(self.model, layers, inputs, classes)
+        return [cams[name].cpu().numpy() for name in layers]
 
 
-def sample_rows(
-    model: nn.Module,
-    normalize: Normalize,
-    layers: Sequence[str],
-    test: Split,
-    names: Sequence[str],
-    probabilities: Probabilities,
-    count: int,
-) -> list[Sample]:
+def sample_rows(subject: Subject, layers: Sequence[str], count: int) -> list[Sample]:
     """Test images explained for the predicted class, at each layer."""
+    test, names, probabilities = subject.test, subject.names, subject.probabilities
     chosen = choose_samples(test.labels, count)
     predicted = probabilities[chosen].argmax(1)
-    cams = cams_for(model, normalize, layers, test.images[chosen], predicted)
+    cams = subject.cams(layers, chosen, predicted)
     return [
         Sample(
             test.images[index],
@@ -88,26 +88,18 @@ def sample_rows(
     ]
 
 
-def mistake_rows(
-    model: nn.Module,
-    normalize: Normalize,
-    layer: str,
-    test: Split,
-    names: Sequence[str],
-    probabilities: Probabilities,
-    count: int,
-) -> list[Mistake]:
+def mistake_rows(subject: Subject, layer: str, count: int) -> list[Mistake]:
     """The most confident mistakes, explained for the predicted and for the true class."""
+    test, names, probabilities = subject.test, subject.names, subject.probabilities
     chosen = choose_mistakes(probabilities, test.labels, count)
     if not chosen:
         return []
     said, true = probabilities[chosen].argmax(1), test.labels[chosen]
-    images = test.images[chosen]
-    (said_cams,) = cams_for(model, normalize, [layer], images, said)
-    (true_cams,) = cams_for(model, normalize, [layer], images, true)
+    (said_cams,) = subject.cams([layer], chosen, said)
+    (true_cams,) = subject.cams([layer], chosen, true)
     return [
         Mistake(
-            images[row],
+            test.images[index],
             names[said[row]],
             float(probabilities[index, said[row]]),
             said_cams[row],

@@ -10,7 +10,7 @@ def main(args: Namespace, params: Params, _: Inputs) -> None:
     import torch
 
     from src.cifar_binary import read_classes, read_split
-    from src.explain import load_logits, mistake_rows, sample_rows
+    from src.explain import Subject, load_logits, mistake_rows, sample_rows
     from src.figures.gradcam import draw_mistakes, draw_samples
     from src.files import write_json
     from src.gradcam import faithfulness
@@ -28,12 +28,9 @@ def main(args: Namespace, params: Params, _: Inputs) -> None:
     model.to(device, memory_format=torch.channels_last)
     normalize = Normalize(*channel_statistics(args.report), device)
 
-    explain = (test, names, logits.softmax(1).numpy())
-    draw_samples(
-        args.samples, sample_rows(model, normalize, layers, *explain, settings.samples), layers
-    )
-    mistakes = mistake_rows(model, normalize, layers[-1], *explain, settings.mistakes)
-    draw_mistakes(args.mistakes, mistakes)
+    subject = Subject(model, normalize, test, names, logits.softmax(1).numpy())
+    draw_samples(args.samples, sample_rows(subject, layers, settings.samples), layers)
+    draw_mistakes(args.mistakes, mistake_rows(subject, layers[-1], settings.mistakes))
     images = normalize(torch.from_numpy(test.images[: settings.faithfulness_images]))
     classes = logits[: len(images)].argmax(1).to(device)
     metrics = faithfulness(model, layers, images, classes)
