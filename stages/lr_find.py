@@ -9,7 +9,7 @@ from src.stage import Inputs, run_stage
 def main(args: Namespace, params: Params, _: Inputs) -> None:
     import numpy as np
 
-    from src.augment import draw_examples
+    from src.augment import Augment, draw_examples
     from src.figures.augmentation import draw_augmentation
     from src.figures.lr_find import draw_lr_find
     from src.files import write_csv, write_json
@@ -20,6 +20,8 @@ def main(args: Namespace, params: Params, _: Inputs) -> None:
     from src.runtime import start
     from src.training_data import read_training_data
 
+    # Names an unknown transform at once, before data are read.
+    Augment(params.augment, params.seed)
     device, precision = start(params.train.precision, params.train.deterministic)
     data = read_training_data(args.data, args.report, params.data)
     model = build_model(params.model.arch, len(data.classes), params.seed)
