@@ -21,6 +21,8 @@ from src.step import make_optimizer, resize, validate
 from src.training_data import TrainingData
 
 Row = dict[str, float]
+# Each overflow halves the loss scale from 65,536; below this it is no overflow any more.
+MIN_SCALE = 1.0
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,12 @@ class Run:
             self.scheduler.step()
 
     def check_finite(self) -> None:
-        """InputError where an update since the last check was skipped as not finite."""
+        """InputError where an update was skipped as not finite; in fp16, where nothing else is."""
         step = int(self.first_bad.item())
         if step >= 0:
             raise self.diverged(step)
+        if self.scaler.is_enabled() and self.scaler.get_scale() < MIN_SCALE:
+            raise self.diverged(self.step - 1)
 
     def diverged(self, step: int) -> InputError:
         epoch, batch = divmod(step, self.per_epoch)

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,17 @@ def test_a_bad_step_leaves_the_weights_finite() -> None:
     run.train_step(images, labels)
     assert not all(torch.equal(before[name], p) for name, p in run.model.named_parameters())
     with pytest.raises(InputError, match=r"at epoch 1, step 2 of 10, near learning rate 0\.05"):
+        run.check_finite()
+
+
+@pytest.mark.parametrize(("bad_steps", "named"), [(1, False), (18, True)])
+def test_fp16_gradients_that_always_overflow_are_named(bad_steps: int, named: bool) -> None:
+    """One is skipped and the loss scale halved; at a scale below 1 it is divergence."""
+    run = Run(TinyNet(), tiny_data(), params(epochs=9), settings(precision="fp16"))
+    run.model.fc.weight.register_hook(lambda g: g * math.inf)  # type: ignore[union-attr]
+    for images, labels in itertools.islice(run.batches(), bad_steps):
+        run.train_step(images, labels)
+    with pytest.raises(InputError, match="training diverged") if named else nullcontext():
         run.check_finite()
 
 
