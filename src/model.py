@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
+from src.conv import use_products
 from src.errors import InputError
 from src.tensors import load_tensors, save_tensors
 
@@ -32,6 +33,7 @@ def build_model(arch: str, num_classes: int, seed: int = 0) -> ResNet:
         model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
     model.maxpool = nn.Identity()
+    use_products(model)
     return model
 
 

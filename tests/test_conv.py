@@ -1,0 +1,143 @@
+"""The product is the convolution: same results and gradients, taken where images are small."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from src import conv
+from src.conv import Conv2d, ProductConvolution, use_products
+from src.model import build_model
+from src.run import Row
+from tests.test_train import params, settings, train
+
+SHAPES = list(product((1, 2, 3, 4), ((1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (3, 1, 0))))
+
+
+def both(
+    side: int, kernel: int, stride: int, padding: int, dtype: torch.dtype
+) -> list[tuple[Tensor, ...]]:
+    """Outputs, and gradients for images and weights, of torch's convolution and of the product."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(5, 7, side, side + 1, generator=generator, dtype=dtype)
+    weight = torch.randn(6, 7, kernel, kernel, generator=generator, dtype=dtype)
+    results: list[tuple[Tensor, ...]] = []
+    for convolve in (nn.functional.conv2d, ProductConvolution.apply):
+        leaves = images.clone().requires_grad_(), weight.clone().requires_grad_()
+        arguments = (
+            (None, stride, padding) if convolve is nn.functional.conv2d else (stride, padding)
+        )
+        output = convolve(*leaves, *arguments)
+        upstream = torch.linspace(-1, 1, output.numel(), dtype=dtype).view(output.shape)
+        results.append((output, *torch.autograd.grad(output, leaves, upstream)))
+    return results
+
+
+@pytest.mark.parametrize(("side", "shape"), SHAPES)
+def test_results_and_gradients_are_those_of_the_convolution(
+    side: int, shape: tuple[int, int, int]
+) -> None:
+    if side < shape[0] - 2 * shape[2]:
+        with pytest.raises(RuntimeError):
+            both(side, *shape, torch.float64)
+        return
+    for expected, found in zip(*both(side, *shape, torch.float64), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_any_memory_format(memory_format: torch.memory_format) -> None:
+    images = torch.randn(4, 8, 3, 3).to(memory_format=memory_format)
+    layer = nn.Conv2d(8, 16, 3, padding=1, bias=False)
+    expected = layer(images)
+    use_products(layer)
+    torch.testing.assert_close(layer(images), expected)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shapes of the images whose convolution is a product."""
+    shapes = []
+    apply = ProductConvolution.apply
+
+    def note(images: Tensor, *rest: Any) -> Any:
+        shapes.append(tuple(images.shape))
+        return apply(images, *rest)
+
+    monkeypatch.setattr(ProductConvolution, "apply", note)
+    return shapes
+
+
+@pytest.mark.parametrize(("pixels", "products"), [(16, 10), (24, 5), (32, 5)])
+def test_small_images_take_the_product(
+    pixels: int, products: int, calls: list[tuple[int, ...]]
+) -> None:
+    """Layers 3 and 4 at 16 px, layer 4 alone above."""
+    build_model("resnet18", 10).eval()(torch.zeros(1, 3, pixels, pixels))
+    assert len(calls) == products
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_autocast_reaches_the_product(precision: torch.dtype) -> None:
+    layer = nn.Conv2d(16, 16, 3, padding=1, bias=False)
+    images = torch.randn(4, 16, 2, 2)
+    with torch.autocast("cpu", precision):
+        expected = layer(images)
+        use_products(layer)
+        found = layer(images)
+    assert found.dtype == expected.dtype == precision
+    torch.testing.assert_close(found, expected)
+    found.float().sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.dtype == torch.float32
+
+
+def test_parameters_and_their_names_stay() -> None:
+    layer = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False))
+    before = layer.state_dict()
+    use_products(layer)
+    assert isinstance(layer[0], Conv2d)
+    after = layer.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before | after)
+
+
+class SmallNet(nn.Module):
+    """Three convolutions down to 4 and 2 pixels a side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 8, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+            nn.Conv2d(8, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+            nn.Conv2d(16, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+        )  # fmt: skip
+        self.fc = nn.Linear(16, 10)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                if parameter.dim() > 1:
+                    noise = torch.randn(parameter.shape, generator=generator)
+                    parameter.copy_(noise / parameter[0].numel() ** 0.5)
+        self.fc.bias.data.zero_()
+        use_products(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.fc(self.body(images).mean((2, 3)))
+        return logits
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.02)])
+def test_training_is_the_same_beyond_rounding(
+    precision: str, tolerance: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    histories: list[list[Row]] = []
+    for small in (0, 4):
+        monkeypatch.setattr(conv, "SMALL", small)
+        wanted, used = params(epochs=4), settings(precision=precision)
+        histories.append(train(tmp_path / str(small), wanted, used, SmallNet())[0])
+    losses = [[row["train_loss"] for row in history] for history in histories]
+    assert losses[0] == pytest.approx(losses[1], rel=tolerance)
+    assert losses[0][-1] < losses[0][0]
