@@ -1,10 +1,14 @@
 """Device, precision and threads come from the machine or from the environment, never by guess."""
 
+import platform
+import sys
+
 import pytest
 import torch
 
 from src import runtime
 from src.errors import InputError
+from tests.conftest import ROOT, run
 
 CPU = torch.device("cpu")
 
@@ -77,3 +81,41 @@ def test_deterministic_is_asked_of_every_library() -> None:
         torch.use_deterministic_algorithms(False)
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = False
+
+
+@pytest.mark.parametrize(("hardware", "noted"), [(True, False), (False, True)])
+def test_bf16_in_software_is_remarked_on(
+    hardware: bool,
+    noted: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DEVICE", "cpu")
+    monkeypatch.setattr(runtime, "cpu_has_bf16", lambda: hardware)
+    # What it sets for the whole process is the concern of other tests.
+    monkeypatch.setattr(runtime, "set_deterministic", lambda _: None)
+    monkeypatch.setattr(runtime, "keep_freed_memory", lambda: None)
+    assert runtime.start("bf16", deterministic=True) == (CPU, "bf16")
+    assert ("computes bf16 in software" in capsys.readouterr().out) is noted
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's memory alone is tuned")
+def test_freed_memory_is_kept() -> None:
+    """A process that fills and frees 64 MB again and again fetches it from the kernel once."""
+    program = """
+import resource, sys
+from src.runtime import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        bytearray(b"1") * 2**26
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+    usual, kept = (
+        int(run(ROOT, sys.executable, "-c", program, word).stdout) for word in ("usual", "keep")
+    )
+    assert kept < usual / 10
