@@ -105,7 +105,10 @@ class Run:
             self.scheduler.step()
 
     def check_finite(self) -> None:
-        """InputError where an update was skipped as not finite; in fp16, where nothing else is."""
+        """InputError where an update was skipped as not finite.
+
+        In fp16 single overflows are usual: there so many that the loss scale fell below 1.
+        """
         step = int(self.first_bad.item())
         if step >= 0:
             raise self.diverged(step)
