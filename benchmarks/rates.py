@@ -1,8 +1,8 @@
 """Does the range test's rate train well? Range tests over seeds, short trainings at fixed rates.
 
 Judged on validation images only. Needs data/ (`dvc repro download`) and about 40 minutes on two
-cores; each measurement goes into bench/rates.json at once, a second call goes on from there, and
-the figure goes to docs/rates.png.
+cores; each measurement goes into bench/rates.json at once, and a second call goes on from there:
+delete it to measure anew. The figure goes to docs/rates.png.
 """
 
 import json
@@ -33,6 +33,8 @@ from src.params import Params, load_params
 from src.run import Run, Settings
 from src.runtime import start
 from src.training_data import TrainingData, read_training_data
+
+Results = dict[str, dict[str, float]]
 
 RESULTS = Path("bench/rates.json")
 SEEDS = range(5)
@@ -71,17 +73,21 @@ def short_training(
     return {name: row[name] for name in ("val_loss", "val_accuracy")}
 
 
-def measured(name: str, measure: Callable[[], dict[str, float]]) -> None:
-    """Measure, print and keep, unless an earlier call did."""
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+def read_results(path: Path) -> Results:
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def measured(path: Path, name: str, measure: Callable[[], dict[str, float]]) -> None:
+    """Measure, print and keep in `path`, unless an earlier call did."""
+    results = read_results(path)
     if name not in results:
         results[name] = measure()
-        write_json(RESULTS, results)
+        write_json(path, results)
     values = "  ".join(f"{key} {value:.4g}" for key, value in results[name].items())
-    print(f"{name:<28}{values or 'diverged'}", flush=True)
+    print(f"{name:<40}{values or 'diverged'}", flush=True)
 
 
-def build_rates(results: dict[str, dict[str, float]]) -> Figure:
+def build_rates(results: Results) -> Figure:
     """Validation accuracy at each rate, and where each seed's suggestions lie."""
     figure = new_figure(10, 5)
     axes = figure.subplots()
@@ -117,17 +123,21 @@ def main() -> None:
     folder, report = Path("data"), Path("metrics/download.json")
     data = read_training_data(folder, report, params.data)
     for seed in SEEDS:
-        measured(f"range test, seed {seed}", partial(suggestions, params, seed, data, *machine))
+        measured(
+            RESULTS, f"range test, seed {seed}", partial(suggestions, params, seed, data, *machine)
+        )
     linear = changed(params, lr_find={"mode": "linear", "end_lr": 0.4})
-    measured("linear, seed 0", partial(suggestions, linear, 0, data, *machine))
+    measured(RESULTS, "linear, seed 0", partial(suggestions, linear, 0, data, *machine))
 
     short = changed(params, data={"train_limit": IMAGES}, train={"epochs": 1, "resolution": [SIDE]})
     few = read_training_data(folder, report, short.data)
     for schedule, rates in SCHEDULES.items():
         wanted = changed(short, train={"schedule": schedule})
         for lr in rates:
-            measured(f"{schedule}, {lr:g}", partial(short_training, wanted, few, lr, *machine))
-    draw_rates(Path("docs/rates.png"), json.loads(RESULTS.read_text()))
+            measured(
+                RESULTS, f"{schedule}, {lr:g}", partial(short_training, wanted, few, lr, *machine)
+            )
+    draw_rates(Path("docs/rates.png"), read_results(RESULTS))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,96 @@
+"""What each lever for short trainings gives: one epoch at 16 px over three seeds, on validation.
+
+Needs data/ (`dvc repro download`) and about 20 minutes on two cores with bf16; each training goes
+into bench/levers.json at once, and a second call goes on from there: delete it to measure anew.
+"""
+
+import statistics
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torchvision.models.resnet import BasicBlock
+
+from benchmarks.rates import SIDE, measured, read_results
+from benchmarks.training import changed
+from src.model import build_model
+from src.params import Params, load_params
+from src.run import Run, Settings
+from src.runtime import start
+from src.step import validate
+from src.training_data import TrainingData, read_training_data
+
+RESULTS = Path("bench/levers.json")
+SEEDS = range(3)
+PEAK = 0.05
+AVERAGE = 0.99  # weight of the past a step: over about the last 100 steps
+Lever = Callable[[Run], None]
+
+
+def own_group(rate: float, run: Run) -> None:
+    """Batch norm and bias at `rate` times the others' learning rate, without weight decay."""
+    (group,) = run.optimizer.param_groups
+    small = [p for p in group["params"] if p.dim() == 1]
+    group["params"] = [p for p in group["params"] if p.dim() > 1]
+    rates = {k: rate * group[k] for k in ("lr", "initial_lr", "max_lr", "min_lr")}
+    run.optimizer.add_param_group({**group, **rates, "params": small, "weight_decay": 0.0})
+
+
+def quiet_branches(run: Run) -> None:
+    """Each residual branch starts at zero (Goyal et al. 2017, arXiv 1706.02677, §5.1)."""
+    for block in run.model.modules():
+        if isinstance(block, BasicBlock):
+            nn.init.zeros_(block.bn2.weight)
+
+
+LEVERS: dict[str, tuple[dict[str, float], Lever]] = {
+    "as it is": ({}, lambda _: None),
+    "no label smoothing": ({"label_smoothing": 0.0}, lambda _: None),
+    "norm, bias: no decay": ({}, partial(own_group, 1.0)),
+    "norm, bias: no decay, 4× rate": ({}, partial(own_group, 4.0)),
+    "last norm starts at zero": ({}, quiet_branches),
+}
+
+
+def training(
+    params: Params, lever: Lever, data: TrainingData, device: torch.device, precision: str
+) -> dict[str, float]:
+    """Validation accuracy after the training, and that of the averaged weights."""
+    model = build_model(params.model.arch, len(data.classes), params.seed)
+    run = Run(model, data, params, Settings(PEAK, PEAK / 10, device, precision, 0))
+    lever(run)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True)
+    for images, labels in run.batches():
+        run.train_step(images, labels)
+        average.update_parameters(model)
+    last = run.end_epoch(lambda: None)["val_accuracy"]
+    assert data.validation is not None
+    _, mean = validate(average, data.validation, run.normalize, precision, SIDE, lambda: None)
+    return {"val_accuracy": last, "averaged": mean}
+
+
+def main() -> None:
+    params = changed(
+        load_params(), train={"epochs": 1, "resolution": [SIDE], "schedule": "one_cycle"}
+    )
+    machine = start(params.train.precision, params.train.deterministic)
+    data = read_training_data(Path("data"), Path("metrics/download.json"), params.data)
+    for seed in SEEDS:
+        for name, (values, lever) in LEVERS.items():
+            wanted = changed(params, train=values).model_copy(update={"seed": seed})
+            measured(
+                RESULTS, f"{name}, seed {seed}", partial(training, wanted, lever, data, *machine)
+            )
+    results = read_results(RESULTS)
+    for name in LEVERS:
+        for key in ("val_accuracy", "averaged"):
+            values = [results[f"{name}, seed {seed}"][key] for seed in SEEDS]
+            mean, spread = statistics.mean(values), statistics.stdev(values)
+            print(f"{name:<32}{key:<14}{mean:.2%} ± {spread:.2%}")
+
+
+if __name__ == "__main__":
+    main()
