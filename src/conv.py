@@ -1,4 +1,4 @@
-"""Convolutions of small images as one matrix product: on a CPU several times as fast.
+"""Training's convolutions of small images as matrix products: on a CPU several times as fast.
 
 oneDNN's kernels pass all weights by each image in turn. Where an image is 4×4 pixels or fewer,
 512 channels' weights are over a hundred times its size, and memory traffic sets the pace. One
@@ -25,7 +25,7 @@ def patches(images: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
 
 
 class ProductConvolution(torch.autograd.Function):
-    """F.conv2d without bias, rounded as it is: each result is one product, summed in fp32."""
+    """F.conv2d without bias, up to rounding; forward and each gradient round once."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
@@ -45,7 +45,8 @@ class ProductConvolution(torch.autograd.Function):
             out_channels, in_channels, kernel, _ = weight.shape
             rows = gradient.permute(0, 2, 3, 1).reshape(-1, out_channels)
             product = rows.t() @ seen.flatten(0, 2)
-            to_weight = product.view(-1, kernel, kernel, in_channels).permute(0, 3, 1, 2)
+            shape = (out_channels, kernel, kernel, in_channels)
+            to_weight = product.view(shape).permute(0, 3, 1, 2)
         return to_images, to_weight, None, None
 
 
@@ -62,13 +63,17 @@ def images_gradient(
     return (seen @ turned).permute(0, 3, 1, 2)
 
 
+# Named as torch's, because plots/model.txt lists layers by the names of their classes.
 class Conv2d(nn.Conv2d):
-    """A square convolution without bias, groups or dilation that takes the faster way."""
+    """(B, C, H, W) to (B, O, h, w): a convolution that takes the faster way in training.
+
+    In evaluation batches are large and weights need no gradient; there torch's own is faster.
+    """
 
     def forward(self, images: Tensor) -> Tensor:
         stride, padding, kernel = self.stride[0], int(self.padding[0]), self.kernel_size[0]
         side = (max(images.shape[2:]) + 2 * padding - kernel) // stride + 1
-        if images.device.type != "cpu" or side > SMALL:
+        if not self.training or images.device.type != "cpu" or side > SMALL:
             return super().forward(images)
         weight = self.weight
         if torch.is_autocast_enabled("cpu"):
@@ -79,7 +84,21 @@ class Conv2d(nn.Conv2d):
 
 
 def use_products(model: nn.Module) -> None:
-    """Let the model's convolutions take the faster way; parameters and names stay."""
+    """Let a model's convolutions take the faster way; parameters and names stay."""
     for module in model.modules():
-        if type(module) is nn.Conv2d:
+        if type(module) is nn.Conv2d and is_plain(module):
             module.__class__ = Conv2d
+
+
+def is_plain(conv: nn.Conv2d) -> bool:
+    """Whether it is square, without bias, groups or dilation, and pads with zeros."""
+    return (
+        conv.bias is None
+        and conv.groups == 1
+        and conv.dilation == (1, 1)
+        and conv.padding_mode == "zeros"
+        and all(
+            isinstance(x, tuple) and x[0] == x[1]
+            for x in (conv.kernel_size, conv.stride, conv.padding)
+        )
+    )

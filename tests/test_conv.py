@@ -74,8 +74,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 def test_small_images_take_the_product(
     pixels: int, products: int, calls: list[tuple[int, ...]]
 ) -> None:
-    """Layers 3 and 4 at 16 px, layer 4 alone above."""
-    build_model("resnet18", 10).eval()(torch.zeros(1, 3, pixels, pixels))
+    """Layers 3 and 4 at 16 px, layer 4 alone above; none in evaluation."""
+    model = build_model("resnet18", 10)
+    model(torch.zeros(2, 3, pixels, pixels))
+    assert len(calls) == products
+    model.eval()(torch.zeros(1, 3, pixels, pixels))
     assert len(calls) == products
 
 
@@ -115,6 +118,21 @@ def test_both_sides_must_be_small(
     use_products(layer)
     torch.testing.assert_close(layer(images), expected)
     assert len(calls) == products
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"bias": True}, {"groups": 2}, {"dilation": 2}, {"padding_mode": "reflect"},
+        {"padding": "same"}, {"padding": (0, 1)}, {"stride": (1, 2)}, {"kernel_size": (3, 1)},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_other_convolutions_stay_torchs(other: dict[str, Any]) -> None:
+    arguments: dict[str, Any] = {"kernel_size": 3, "padding": 1, "bias": False} | other
+    layer = nn.Conv2d(4, 4, **arguments)
+    use_products(layer)
+    assert type(layer) is nn.Conv2d
 
 
 class SmallNet(nn.Module):
