@@ -3,7 +3,9 @@
 import ctypes
 import os
 import platform
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 
@@ -39,7 +41,7 @@ def set_threads() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what large tensors free: to fetch and clear it anew costs 11% of a step."""
+    """Let glibc keep what large tensors free: fetching and clearing it anew slows large steps."""
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_MAX, 0)
@@ -48,14 +50,14 @@ def keep_freed_memory() -> None:
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bf16 in hardware (avx512_bf16 or AMX)."""
-    # Private functions of torch 2.11: a build without them has no bf16 we could know of.
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+    """Whether an x86 CPU multiplies bf16 in hardware."""
+    # A torch without this function has no bf16 that we could know of.
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """fp32, bf16 or fp16: `auto` is the fastest that the hardware itself has."""
+    """fp32, bf16 or fp16: `auto` is half precision where x86 or CUDA hardware has it."""
     if precision != "auto":
         return precision
     if device.type == "cuda":
@@ -90,7 +92,7 @@ def start(precision: str, deterministic: bool) -> tuple[torch.device, str]:
         if resolved == "bf16" and not cpu_has_bf16():
             print(
                 "note: this CPU computes bf16 in software, hundreds of times slower than fp32; "
-                "train.precision: auto takes what the hardware has (params.yaml)"
+                "train with train.precision: auto, which takes what the hardware has (params.yaml)"
             )
     print(f"{describe(device, resolved)}, torch {torch.__version__}", flush=True)
     return device, resolved

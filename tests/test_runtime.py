@@ -33,9 +33,19 @@ def test_older_gpus_get_fp16(
     assert runtime.resolve_precision("auto", torch.device("cuda")) == expected
 
 
-def test_a_torch_without_the_private_probes_has_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
-        monkeypatch.delattr(torch.cpu, probe)
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"amx_tile": True}, False)],
+)
+def test_bf16_is_read_off_the_cpu(
+    capabilities: dict[str, bool], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert runtime.cpu_has_bf16() is expected
+
+
+def test_a_torch_that_does_not_say_has_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert runtime.cpu_has_bf16() is False
 
 
