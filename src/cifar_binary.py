@@ -2,7 +2,7 @@
 
 A record is one label byte and 3,072 pixel bytes, channels first (red, green, blue).
 Canonical order is by the sha256 of each record, so every lossless copy of a data set,
-whatever its order, becomes the same file (DESIGN 3.2).
+whatever its order, becomes the same file.
 """
 
 import hashlib
