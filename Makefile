@@ -10,7 +10,7 @@ help:
 	@echo "make demo      the whole pipeline on the built-in sample, in minutes, on a CPU"
 	@echo "make repro     the real one, on CIFAR-10"
 	@echo "make seed      the seed's method: SGD, range test, ReduceLROnPlateau, 30 epochs"
-	@echo "make best      the most accurate recipe; needs a GPU"
+	@echo "make best      a recipe meant for accuracy, on a GPU; not run yet"
 	@echo "make test      checks and tests, at most 5 minutes; make test-all: the exhaustive ones too"
 	@echo "make bench     images a second beside the usual script, on this machine"
 	@echo "make figures   copy the last run's pictures into docs/images"
