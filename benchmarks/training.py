@@ -140,18 +140,32 @@ def training_rates(
     return rates, peaks, memory
 
 
+def loader_rate(
+    data: TrainingData, params: Params, device: torch.device, workers: int, wait: Callable[[], None]
+) -> float:
+    augmented = Augmented(data.train, Augment(params.augment, 0))
+    count = 4 * (len(data.train) // BATCH)
+    keys = BatchKeys(len(data.train), BATCH, 0, 0, count)
+    batches = iter(augmented_batches(augmented, keys, workers, device))
+    # The first batch waits for the workers to start.
+    rate(batches, 1, BATCH, wait)
+    return rate(batches, count - 1, BATCH, wait)
+
+
 def other_rates(
     data: TrainingData, settings: Settings, wait: Callable[[], None]
 ) -> dict[str, float]:
     """The loader alone, evaluation and Grad-CAM, in images a second."""
     params, device = benchmark_params(epochs=4), settings.device
-    augmented = Augmented(data.train, Augment(params.augment, 0))
-    count = 4 * (len(data.train) // BATCH)
-    keys = BatchKeys(len(data.train), BATCH, 0, 0, count)
-    loader = iter(augmented_batches(augmented, keys, 0, device))
+    loading = {
+        f"loader alone, {workers or 'no'} workers": loader_rate(data, params, device, workers, wait)
+        for workers in sorted({0, settings.workers})
+    }
     model = build_model("resnet18", 10).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     normalize = Normalize(data.mean, data.std, device)
-    few = data.train.subset(np.arange(500))
+    # A GPU is not filled by less than a test set.
+    seen = 10_000 if device.type == "cuda" else 500
+    few = data.train.subset(np.arange(seen))
     images = normalize(torch.from_numpy(few.images[:100]))
     targets = torch.from_numpy(few.labels[:100]).to(device)
 
@@ -165,10 +179,10 @@ def other_rates(
             grad_cam(network, ["layer1", "layer2", "layer3", "layer4"], images, targets)
             yield
 
-    rate(evaluations(), 1, 500, wait)
+    rate(evaluations(), 1, seen, wait)
     return {
-        "loader alone, one process": rate(loader, count, BATCH, wait),
-        "evaluation": rate(evaluations(), 2, 500, wait),
+        **loading,
+        "evaluation": rate(evaluations(), 2, seen, wait),
         "Grad-CAM, four layers, fp32": rate(explanations(), 2, 100, wait),
     }
 
