@@ -45,8 +45,8 @@ def keep_freed_memory() -> None:
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_MAX, 0)
-        # The largest int: never.
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        # -1: never. The largest int would still be two gigabytes.
+        libc.mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def cpu_has_bf16() -> bool:
