@@ -1,12 +1,12 @@
 """Training's convolutions of small images as matrix products: on a CPU several times as fast.
 
-oneDNN's kernels pass all weights by each image in turn. Where an image is 4×4 pixels or fewer,
-512 channels' weights are over a hundred times its size, and memory traffic sets the pace. A
-product over the whole batch reads them once. It also leaves out the taps that fall on padding,
-where oneDNN multiplies with zeros: 31% of a 3×3 kernel's taps at 4×4 pixels, 56% at 2×2
-(benchmarks/NOTES.md has what it gains).
+A product over the whole batch passes the weights once, and it leaves out the taps that fall on
+padding: 31% of a 3×3 kernel's at 4×4 pixels, 56% at 2×2. oneDNN's convolutions multiply them
+with zeros and are, with 512 channels and so few pixels, far from the processor's peak
+(benchmarks/NOTES.md has what the product gains).
 """
 
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -16,83 +16,82 @@ from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_input
 
 # The side of an output, in pixels, up to which the product was faster. In fp32 torch multiplies
-# by MKL, whose pace on AMD's processors is half of oneDNN's.
+# by MKL, at half of oneDNN's pace on an AMD processor.
 SMALL = {torch.bfloat16: 4, torch.float32: 2}
 
 
-def outputs_of(size: int, kernel: int, stride: int, padding: int) -> int:
-    return (size + 2 * padding - kernel) // stride + 1
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a convolution: which outputs see which inputs by which taps of the kernel."""
 
+    size: int
+    kernel: int
+    stride: int
+    padding: int
 
-def taps_inside(size: int, kernel: int, stride: int, padding: int) -> list[tuple[slice, slice]]:
-    """Along one axis: each run of outputs that see the same taps, and those taps."""
+    @property
+    def outputs(self) -> range:
+        return range((self.size + 2 * self.padding - self.kernel) // self.stride + 1)
 
-    def seen(output: int) -> tuple[int, int]:
-        start = output * stride - padding
-        return max(0, -start), min(kernel, size - start)
+    def taps(self, output: int) -> slice:
+        """The taps with which an output sees the image, not its padding."""
+        first = output * self.stride - self.padding
+        return slice(max(0, -first), min(self.kernel, self.size - first))
 
-    outputs = range(outputs_of(size, kernel, stride, padding))
-    runs = [(taps, list(run)) for taps, run in groupby(outputs, seen)]
-    return [(slice(run[0], run[-1] + 1), slice(*taps)) for taps, run in runs]
+    def runs(self) -> list[tuple[slice, slice]]:
+        """Each run of outputs that see by the same taps, and those taps."""
+        runs = [list(run) for _, run in groupby(self.outputs, self.taps)]
+        return [(slice(run[0], run[-1] + 1), self.taps(run[0])) for run in runs]
 
+    def seeing(self, tap: int) -> slice:
+        """The outputs that see the image by a tap, perhaps none."""
+        seeing = [o for o in self.outputs if self.taps(o).start <= tap < self.taps(o).stop]
+        return slice(seeing[0], seeing[-1] + 1) if seeing else slice(0, 0)
 
-def outputs_inside(size: int, tap: int, kernel: int, stride: int, padding: int) -> slice:
-    """Along one axis: the outputs for which a tap falls within the image, perhaps none."""
-    outputs = range(outputs_of(size, kernel, stride, padding))
-    inside = [o for o in outputs if 0 <= o * stride - padding + tap < size]
-    return slice(inside[0], inside[-1] + 1) if inside else slice(0, 0)
-
-
-def inputs(outputs: slice, taps: slice, stride: int, padding: int) -> slice:
-    """Along one axis: from the first input that outputs see by taps to the last."""
-    if outputs.start == outputs.stop:
-        return slice(0, 0)
-    first = outputs.start * stride - padding + taps.start
-    return slice(first, (outputs.stop - 1) * stride - padding + taps.stop)
+    def seen(self, outputs: slice, taps: slice) -> slice:
+        """From the first input that outputs see by taps to the last."""
+        if outputs.start == outputs.stop:
+            return slice(0, 0)
+        first = outputs.start * self.stride - self.padding + taps.start
+        return slice(first, (outputs.stop - 1) * self.stride - self.padding + taps.stop)
 
 
 def product(images: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
     """(B, C, H, W) images and (kernel, kernel, C, O) weights to (B, O, h, w)."""
-    batch, _, height, width = images.shape
     kernel, _, _, out_channels = weight.shape
-    geometry = (kernel, stride, padding)
-    size = [outputs_of(side, *geometry) for side in (height, width)]
-    result = images.new_empty(batch, *size, out_channels)
     images_bhwc = images.permute(0, 2, 3, 1)
-    for columns, across in taps_inside(width, *geometry):
-        # A copy where it is a part: then any run of rows of it is one matrix.
-        narrow = weight[:, across].clone() if across != slice(0, kernel) else weight
-        for rows, down in taps_inside(height, *geometry):
-            seen = images_bhwc[
-                :, inputs(rows, down, stride, padding), inputs(columns, across, stride, padding)
-            ]
-            windows = seen.unfold(1, down.stop - down.start, stride)
-            windows = windows.unfold(2, across.stop - across.start, stride)
-            patches = windows.permute(0, 1, 2, 4, 5, 3)
-            shape = patches.shape[:3]
-            matrix = patches.reshape(shape.numel(), -1)
-            result[:, rows, columns] = (matrix @ narrow[down].flatten(0, 2)).view(*shape, -1)
-    return result.permute(0, 3, 1, 2)
+    down, across = (Axis(side, kernel, stride, padding) for side in images.shape[2:])
+    shape = (len(images), len(down.outputs), len(across.outputs), out_channels)
+    result_bhwo = images.new_empty(shape)
+    for columns, column_taps in across.runs():
+        # A copy where it is a part: then any run of its rows is one matrix.
+        whole = column_taps == slice(0, kernel)
+        narrow = weight if whole else weight[:, column_taps].clone()
+        for rows, row_taps in down.runs():
+            seen = images_bhwc[:, down.seen(rows, row_taps), across.seen(columns, column_taps)]
+            windows = seen.unfold(1, row_taps.stop - row_taps.start, stride)
+            windows = windows.unfold(2, column_taps.stop - column_taps.start, stride)
+            patches = windows.permute(0, 1, 2, 4, 5, 3).flatten(3)
+            outputs = patches.flatten(0, 2) @ narrow[row_taps].flatten(0, 2)
+            result_bhwo[:, rows, columns] = outputs.view(*patches.shape[:3], out_channels)
+    return result_bhwo.permute(0, 3, 1, 2)
 
 
 def weight_gradient(
     images: Tensor, gradient: Tensor, kernel: int, stride: int, padding: int
 ) -> Tensor:
     """(O, C, kernel, kernel): for each tap one product over the pixels that it sees."""
-    images_bhwc, gradient_bhwc = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
-    height, width, channels = images_bhwc.shape[1:]
-    out_channels = gradient.shape[1]
-    geometry = (kernel, stride, padding)
-    result = images.new_empty(out_channels, kernel, kernel, channels)
-    for down in range(kernel):
-        rows = outputs_inside(height, down, *geometry)
-        seen_rows = inputs(rows, slice(down, down + 1), stride, padding)
-        for across in range(kernel):
-            columns = outputs_inside(width, across, *geometry)
-            seen_columns = inputs(columns, slice(across, across + 1), stride, padding)
-            seen = images_bhwc[:, seen_rows, seen_columns][:, ::stride, ::stride]
-            told = gradient_bhwc[:, rows, columns]
-            result[:, down, across] = told.flatten(0, 2).t() @ seen.flatten(0, 2)
+    images_bhwc, gradient_bhwo = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
+    down, across = (Axis(side, kernel, stride, padding) for side in images.shape[2:])
+    result = images.new_empty(gradient.shape[1], kernel, kernel, images.shape[1])
+    for i in range(kernel):
+        rows = down.seeing(i)
+        seen_rows = images_bhwc[:, down.seen(rows, slice(i, i + 1))][:, ::stride]
+        for j in range(kernel):
+            columns = across.seeing(j)
+            seen = seen_rows[:, :, across.seen(columns, slice(j, j + 1))][:, :, ::stride]
+            given = gradient_bhwo[:, rows, columns]
+            result[:, i, j] = given.flatten(0, 2).t() @ seen.flatten(0, 2)
     return result.permute(0, 3, 1, 2)
 
 
@@ -138,7 +137,7 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, images: Tensor) -> Tensor:
         stride, padding, kernel = self.stride[0], int(self.padding[0]), self.kernel_size[0]
-        side = outputs_of(max(images.shape[2:]), kernel, stride, padding)
+        side = len(Axis(max(images.shape[2:]), kernel, stride, padding).outputs)
         autocast = torch.is_autocast_enabled("cpu")
         dtype = torch.get_autocast_dtype("cpu") if autocast else images.dtype
         if not self.training or images.device.type != "cpu" or side > SMALL.get(dtype, 0):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from src import conv
-from src.conv import Conv2d, ProductConvolution, use_products
+from src.conv import Axis, Conv2d, ProductConvolution, use_products
 from src.model import build_model
 from src.run import Row
 from src.runtime import DTYPES
@@ -22,8 +22,7 @@ SHAPES += [(3, (3, 1, 0)), (4, (3, 1, 0)), (4, (5, 1, 2)), (2, (5, 1, 4)), (4, (
 
 def test_taps_on_padding_are_left_out() -> None:
     """3×3 at 4 pixels: the first row of outputs misses the first tap, the last row the last."""
-    runs = conv.taps_inside(4, 3, 1, 1)
-    assert runs == [
+    assert Axis(size=4, kernel=3, stride=1, padding=1).runs() == [
         (slice(0, 1), slice(1, 3)),
         (slice(1, 3), slice(0, 3)),
         (slice(3, 4), slice(0, 2)),
