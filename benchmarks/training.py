@@ -1,8 +1,8 @@
 """Images a second in training beside the usual script, in turn, on this machine.
 
-The built-in sample serves as data, so nothing needs to be downloaded; speed does not depend on
-what the images show. On a CPU read the ratios: machines are noisy, and loops that run in turn
-share the noise.
+Each other loop has a process of its own, as its users run it. The built-in sample serves as
+data, so nothing needs to be downloaded; speed does not depend on what the images show. On a CPU
+read the ratios: machines are noisy, and loops that run in turn share the noise.
 """
 
 import itertools
@@ -10,6 +10,9 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,7 @@ from src.loader import Augmented, BatchKeys, Normalize, augmented_batches, worke
 from src.model import build_model
 from src.params import Params, load_params
 from src.run import Run, Settings
-from src.runtime import DTYPES, start
+from src.runtime import DTYPES, pick_device, set_threads, start
 from src.shapes import CLASSES, draw
 from src.training_data import TrainingData
 
@@ -36,8 +39,10 @@ GFLOP_AN_IMAGE = 3.33  # 0.555 G multiply-adds forward, times two, times three f
 ROUNDS = 3
 BATCH = 128
 OURS = "this project"
+OTHERS = {"usual script": (usual_steps, BATCH), "best public loop": (best_public_steps, 500)}
 
-Contender = tuple[Iterator[object], int]  # a loop that runs for ever, and its batch size
+Rate = Callable[[int], float]  # images a second over so many steps
+Wait = Callable[[], None]
 
 
 def sample(images: int) -> TrainingData:
@@ -70,7 +75,7 @@ def our_steps(data: TrainingData, settings: Settings) -> Iterator[None]:
         yield
 
 
-def rate(steps: Iterator[object], count: int, images: int, wait: Callable[[], None]) -> float:
+def rate(steps: Iterator[object], count: int, images: int, wait: Wait) -> float:
     """Images a second over `count` steps."""
     wait()
     began = time.perf_counter()
@@ -80,7 +85,7 @@ def rate(steps: Iterator[object], count: int, images: int, wait: Callable[[], No
     return count * images / (time.perf_counter() - began)
 
 
-def matmul_peak(device: torch.device, precision: str, wait: Callable[[], None]) -> float:
+def matmul_peak(device: torch.device, precision: str, wait: Wait) -> float:
     """The best of square matrix products of several sizes, in GFLOP/s."""
     sides = (8192,) if device.type == "cuda" else (512, 1024, 2048)
     best = 0.0
@@ -107,41 +112,73 @@ def torch_model() -> nn.Module:
     return model
 
 
-def contenders(data: TrainingData, settings: Settings) -> dict[str, Contender]:
-    device = settings.device
-    usual = usual_steps(torch_model(), data.train, BATCH, device)
-    there: dict[str, Contender] = {
-        OURS: (our_steps(data, settings), BATCH),
-        "usual script": (usual, BATCH),
-    }
-    if device.type == "cuda":
-        public = best_public_steps(torch_model(), data.train, 500, device)
-        there["best public loop"] = (public, 500)
-    return there
+def waiting(device: torch.device) -> Wait:
+    """What returns when the device has done all that was asked of it."""
+    return torch.cuda.synchronize if device.type == "cuda" else lambda: None
+
+
+def serve(connection: Connection, name: str, images: int) -> None:
+    """Run in another process: the rate of a loop over as many steps as asked for, until the end."""
+    set_threads()
+    device, data = pick_device(), sample(images)
+    loop, batch_size = OTHERS[name]
+    steps = loop(torch_model(), data.train, batch_size, device)
+    with suppress(EOFError):
+        while True:
+            connection.send(rate(steps, connection.recv(), batch_size, waiting(device)))
+
+
+@contextmanager
+def elsewhere(name: str, images: int) -> Iterator[Rate]:
+    """Another loop in its own process, out of reach of our settings, the C library's included.
+
+    It waits while it isn't asked.
+    """
+    context = get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=serve, args=(there, name, images))
+    process.start()
+    there.close()
+
+    def measured(steps: int) -> float:
+        here.send(steps)
+        result: float = here.recv()
+        return result
+
+    try:
+        measured(1)  # its start-up ends before anything is measured
+        yield measured
+    finally:
+        here.close()
+        process.join()
 
 
 def training_rates(
-    data: TrainingData, settings: Settings, wait: Callable[[], None]
+    data: TrainingData, settings: Settings, wait: Wait
 ) -> tuple[dict[str, list[float]], list[float], float]:
-    """Rates of each contender and the machine's peak, in turn, so that they share its noise.
+    """Rates of each loop and the machine's peak, in turn, so that they share its noise.
 
     Third: the peak memory in MB when only this project's training has run.
     """
-    running = contenders(data, settings)
-    steps = 200 if settings.device.type == "cuda" else 4
-    rates: dict[str, list[float]] = {name: [] for name in running}
+    cuda = settings.device.type == "cuda"
+    ours, steps = our_steps(data, settings), 200 if cuda else 4
+    names = list(OTHERS) if cuda else ["usual script"]
+    rates: dict[str, list[float]] = {name: [] for name in (OURS, *names)}
     peaks, memory = [], 0.0
-    for _ in range(ROUNDS):
-        peaks.append(matmul_peak(settings.device, settings.precision, wait))
-        for name, (loop, batch_size) in running.items():
-            rate(loop, 1, batch_size, wait)
-            rates[name].append(rate(loop, steps, batch_size, wait))
-            memory = memory or peak_memory_mb(settings.device)
+    with ExitStack() as others:
+        running: dict[str, Rate] = {OURS: lambda count: rate(ours, count, BATCH, wait)}
+        running |= {name: others.enter_context(elsewhere(name, len(data.train))) for name in names}
+        for _ in range(ROUNDS):
+            peaks.append(matmul_peak(settings.device, settings.precision, wait))
+            for name, loop in running.items():
+                loop(1)
+                rates[name].append(loop(steps))
+                memory = memory or peak_memory_mb(settings.device)
     return rates, peaks, memory
 
 
 def loader_rate(
-    data: TrainingData, params: Params, device: torch.device, workers: int, wait: Callable[[], None]
+    data: TrainingData, params: Params, device: torch.device, workers: int, wait: Wait
 ) -> float:
     augmented = Augmented(data.train, Augment(params.augment, 0))
     count = 4 * (len(data.train) // BATCH)
@@ -152,9 +189,7 @@ def loader_rate(
     return rate(batches, count - 1, BATCH, wait)
 
 
-def other_rates(
-    data: TrainingData, settings: Settings, wait: Callable[[], None]
-) -> dict[str, float]:
+def other_rates(data: TrainingData, settings: Settings, wait: Wait) -> dict[str, float]:
     """The loader alone, evaluation and Grad-CAM, in images a second."""
     params, device = benchmark_params(epochs=4), settings.device
     loading = {
@@ -195,8 +230,10 @@ def peak_memory_mb(device: torch.device) -> float:
 
 def main() -> None:
     device, precision = start("auto", deterministic=load_params().train.deterministic)
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    data = sample(20_000 if device.type == "cuda" else 2_000)
+    wait = waiting(device)
+    # A GPU sees as many as CIFAR-10 has; on a CPU no loop should end an epoch, and start its
+    # workers anew, among the few steps measured.
+    data = sample(50_000 if device.type == "cuda" else 3_000)
     settings = Settings(0.01, 0.001, device, precision, worker_count(device))
     rates, peaks, memory = training_rates(data, settings, wait)
     ours = rates[OURS]

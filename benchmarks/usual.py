@@ -60,6 +60,7 @@ def best_public_steps(
 
     A random mirror an image and a random shift a batch, on the device.
     """
+    torch.backends.cudnn.benchmark = True
     model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     mean, std = (torch.tensor(x, device=device).view(1, 3, 1, 1) for x in (MEAN, STD))
     everything = torch.from_numpy(split.images).to(device).permute(0, 3, 1, 2).float() / 255
