@@ -116,7 +116,8 @@ def test_under_autocast(
     assert calls == products
     for expected, found in zip(*results, strict=True):
         assert found.dtype == expected.dtype
-        torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
+        # Of the whole: where a sum cancels out, its rounding is no part of what is left.
+        assert torch.dist(found, expected) <= 0.01 * expected.norm()
 
 
 def test_parameters_and_their_names_stay() -> None:
