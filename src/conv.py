@@ -1,9 +1,9 @@
-"""Training's convolutions of small images as matrix products: on a CPU several times as fast.
+"""Training's convolutions as matrix products, where that makes a CPU faster.
 
-A product over the whole batch passes the weights once, and it leaves out the taps that fall on
-padding: 31% of a 3×3 kernel's at 4×4 pixels, 56% at 2×2. oneDNN's convolutions multiply them
-with zeros and are, with 512 channels and so few pixels, far from the processor's peak
-(benchmarks/NOTES.md has what the product gains).
+Of small images by a product over the whole batch. It passes the weights once, and it leaves out
+the taps that fall on padding: 31% of a 3×3 kernel's at 4×4 pixels, 56% at 2×2. oneDNN's
+convolutions multiply them with zeros and are, with 512 channels and so few pixels, far from the
+processor's peak. Of larger ones in fp32 by src/winograd.py. benchmarks/NOTES.md has the gains.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_input
 
-# The side of an output, in pixels, up to which the product was faster. In fp32 torch multiplies
-# by MKL, at half of oneDNN's pace on an AMD processor.
-SMALL = {torch.bfloat16: 4, torch.float32: 2}
+from src import winograd
+
+# The side of an output, in pixels, up to which the product was faster.
+SMALL = {torch.bfloat16: 4, torch.float32: 3}
 
 
 @dataclass(frozen=True)
@@ -136,15 +137,20 @@ class Conv2d(nn.Conv2d):
     """
 
     def forward(self, images: Tensor) -> Tensor:
+        if not self.training or images.device.type != "cpu":
+            return super().forward(images)
         stride, padding, kernel = self.stride[0], int(self.padding[0]), self.kernel_size[0]
         side = len(Axis(max(images.shape[2:]), kernel, stride, padding).outputs)
         autocast = torch.is_autocast_enabled("cpu")
         dtype = torch.get_autocast_dtype("cpu") if autocast else images.dtype
-        if not self.training or images.device.type != "cpu" or side > SMALL.get(dtype, 0):
-            return super().forward(images)
-        result: Tensor = ProductConvolution.apply(
-            images.to(dtype), self.weight.to(dtype), stride, padding
-        )
+        result: Tensor
+        if side <= SMALL.get(dtype, 0):
+            operands = images.to(dtype), self.weight.to(dtype)
+            result = ProductConvolution.apply(*operands, stride, padding)
+        elif dtype == torch.float32 and winograd.pays(self, images):
+            result = winograd.WinogradConvolution.apply(images, self.weight)
+        else:
+            result = super().forward(images)
         return result
 
 

@@ -80,11 +80,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     return shapes
 
 
-@pytest.mark.parametrize(("pixels", "in_bf16", "in_fp32"), [(16, 10, 5), (24, 5, 0), (32, 5, 0)])
+@pytest.mark.parametrize(("pixels", "in_bf16", "in_fp32"), [(16, 10, 5), (24, 5, 5), (32, 5, 0)])
 def test_small_images_take_the_product(
     pixels: int, in_bf16: int, in_fp32: int, calls: list[tuple[int, ...]]
 ) -> None:
-    """In bf16 layers 3 and 4 at 16 px and layer 4 above; in fp32 layer 4 at 16 px."""
+    """In bf16 layers 3 and 4 at 16 px and layer 4 above; in fp32 layer 4 at 16 and 24 px."""
     model = build_model("resnet18", 10)
     images = torch.zeros(2, 3, pixels, pixels)
     model(images)
@@ -130,7 +130,7 @@ def test_parameters_and_their_names_stay() -> None:
     assert all(torch.equal(before[name], after[name]) for name in before | after)
 
 
-@pytest.mark.parametrize(("size", "products"), [((2, 2), 1), ((2, 3), 0), ((3, 2), 0), ((1, 2), 1)])
+@pytest.mark.parametrize(("size", "products"), [((3, 3), 1), ((3, 4), 0), ((4, 3), 0), ((1, 3), 1)])
 def test_both_sides_must_be_small(
     size: tuple[int, int], products: int, calls: list[tuple[int, ...]]
 ) -> None:
@@ -159,15 +159,15 @@ def test_other_convolutions_stay_torchs(other: dict[str, Any]) -> None:
 
 
 class SmallNet(nn.Module):
-    """Three convolutions down to 4 and 2 pixels a side."""
+    """Three convolutions of 32×32 images with these strides."""
 
-    def __init__(self) -> None:
+    def __init__(self, *strides: int) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         self.body = nn.Sequential(
-            nn.Conv2d(3, 8, 3, 8, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
-            nn.Conv2d(8, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
-            nn.Conv2d(16, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+            nn.Conv2d(3, 8, 3, strides[0], 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+            nn.Conv2d(8, 16, 3, strides[1], 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+            nn.Conv2d(16, 16, 3, strides[2], 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
         )  # fmt: skip
         self.fc = nn.Linear(16, 10)
         with torch.no_grad():
@@ -197,7 +197,8 @@ def test_training_is_the_same_beyond_rounding(
         assert not calls
         monkeypatch.setattr(conv, "SMALL", {dtype: small})
         wanted, used = params(epochs=4), settings(precision=precision)
-        histories.append(train(tmp_path / str(small), wanted, used, SmallNet())[0])
+        net = SmallNet(8, 1, 2)  # to 4, 4 and 2 pixels a side
+        histories.append(train(tmp_path / str(small), wanted, used, net)[0])
     assert calls
     losses = [[row["train_loss"] for row in history] for history in histories]
     assert losses[0] == pytest.approx(losses[1], rel=tolerance)
