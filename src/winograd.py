@@ -1,9 +1,10 @@
 """3×3 convolutions with a quarter of the multiplications (Lavin & Gray 2015, arXiv 1509.09308).
 
-Winograd's F(4×4, 3×3): a 6×6 tile of the image, transformed, times the transformed kernel gives
-4×4 outputs by 36 multiplications instead of 144. Over all tiles and channels the multiplications
-at one place of the tile are a matrix product. The transforms are additions, which cost what
-memory costs: so a few images at a time, in tensors that stay in the processor's cache.
+Winograd's F(4×4, 3×3) gives a 4×4 tile of outputs, Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A, from the 6×6
+tile d of the image, which reaches one pixel further on each side, and the 3×3 kernel g: by the 36
+multiplications of ⊙ instead of 144. At one of these 36 places, over all tiles and channels, they
+are a matrix product. What stands around ⊙ is additions, whose cost is that of memory: so they
+go over a few images at a time, in tensors that stay in the processor's cache.
 """
 
 from collections.abc import Sequence
@@ -15,17 +16,18 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 TILE = 4
-PLACES = TILE + 2
+PLACES = TILE + 2  # along one axis
 # Tiles at a time for each thread: with fewer, starting the threads costs more than the additions;
 # more outgrow the cache.
 TILES = 128
-# With fewer channels the transforms cost more than they save; in the backward pass they serve
-# two gradients.
-CHANNELS, FORWARD_CHANNELS = 64, 128
-# Where it was measured. AVX-512 multiplies twice as fast and adds no faster than memory.
+# With fewer channels the transforms cost more than the products save.
+CHANNELS = 64
+# The same for the forward pass; backward one transform serves both gradients.
+FORWARD_CHANNELS = 128
+# Measured on AVX2. AVX-512 multiplies twice as fast, but memory is no faster with it.
 MEASURED = torch.backends.cpu.get_cpu_capability() == "AVX2"
 
-# G of the paper, and the same along both axes: nine taps, row by row, to 36 places.
+# 24 G, in whole numbers, and G ⊗ G: from nine taps, row by row, to 36 places.
 KERNEL_AXIS = torch.tensor(
     [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], dtype=torch.float64
 )
@@ -33,7 +35,10 @@ KERNEL = torch.kron(KERNEL_AXIS, KERNEL_AXIS) / 24**2
 
 
 def pays(conv: nn.Conv2d, images: Tensor) -> bool:
-    """Whether this way can compute a convolution of fp32 (B, C, H, W) images, and faster."""
+    """Whether training on (B, C, H, W) images is faster this way, which must be able to do it.
+
+    conv: one that is_plain in src/conv.py, in fp32.
+    """
     return (
         MEASURED
         and (conv.kernel_size, conv.stride, conv.padding) == ((3, 3), (1, 1), (1, 1))
@@ -43,7 +48,10 @@ def pays(conv: nn.Conv2d, images: Tensor) -> bool:
 
 
 class Scratch:
-    """Tensors by name and shape that every run of images writes anew."""
+    """Tensors by name and shape, kept in the cache: each run of images writes them anew.
+
+    Only "overlapping" is read after another function has been called.
+    """
 
     def __init__(self, like: Tensor) -> None:
         self.like = like
@@ -72,7 +80,7 @@ def transform_input(d: Sequence[Tensor], out: Tensor, scratch: Scratch) -> None:
 
 def transform_output(m: Sequence[Tensor], out: Tensor, scratch: Scratch) -> None:
     """Along one axis, six places to four outputs; the paper's Aᵀm."""
-    names = ("even", "odd", "even 2", "odd 2")
+    names = ("even", "odd", "even_2", "odd_2")
     even, odd, even_2, odd_2 = (scratch.get(name, *m[0].shape) for name in names)
     torch.add(m[1], m[2], out=even)
     torch.sub(m[1], m[2], out=odd)
@@ -100,7 +108,7 @@ def transform_tile(y: Sequence[Tensor], out: Tensor, scratch: Scratch) -> None:
 
 
 def overlapping(images: Tensor, scratch: Scratch) -> Tensor:
-    """(B, H, W, C) to (36, B·h·w, C): every fourth 6×6 tile, each with a pixel around it."""
+    """(B, H, W, C) to (36, B·h·w, C): its 4×4 tiles with a pixel around each, transformed."""
     count, height, width, channels = images.shape
     rows, columns = height // TILE, width // TILE
     padded = scratch.get("padded", count, height + 2, width + 2, channels)
@@ -120,7 +128,7 @@ def side_by_side(images: Tensor) -> Tensor:
 
 
 def separate(images: Tensor, scratch: Scratch) -> Tensor:
-    """(B, H, W, C) to (36, B·h·w, C): its 4×4 tiles."""
+    """(B, H, W, C) to (36, B·h·w, C): its 4×4 tiles, transformed for the weights' gradient."""
     tiles = side_by_side(images)
     across = scratch.get("across", PLACES, TILE, *tiles.shape[2:])
     transform_tile(tiles.unbind(1), across, scratch)
@@ -130,7 +138,7 @@ def separate(images: Tensor, scratch: Scratch) -> Tensor:
 
 
 def multiply(places: Tensor, kernels: Tensor, result: Tensor, scratch: Scratch) -> None:
-    """(36, B·h·w, C) places times (36, C, O) kernels into a (B, H, W, O) result."""
+    """(36, B·h·w, C) places times (36, C, O) kernels, put into result as (B, H, W, O)."""
     tiles = side_by_side(result)
     products = scratch.get("products", PLACES, PLACES, *tiles.shape[2:])
     torch.bmm(places, kernels, out=products.view(*places.shape[:2], -1))
@@ -158,13 +166,16 @@ def convolve(images: Tensor, weight: Tensor) -> Tensor:
     kernels = transform_kernels(weight).transpose(1, 2)
     result = images.new_empty(*images_bhwc.shape[:3], len(weight))
     scratch = Scratch(images)
-    for run in runs(result):
+    for run in runs(images_bhwc):
         multiply(overlapping(images_bhwc[run], scratch), kernels, result[run], scratch)
     return result.permute(0, 3, 1, 2)
 
 
 class WinogradConvolution(torch.autograd.Function):
-    """F.conv2d(images, weight, padding=1), up to rounding; 3×3, sides of whole tiles."""
+    """F.conv2d(images, weight, padding=1) for 3×3 kernels and sides of whole tiles.
+
+    It differs by rounding. With few channels only the gradients are computed Winograd's way.
+    """
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor) -> Tensor:
@@ -176,7 +187,7 @@ class WinogradConvolution(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Both gradients from one transform of the upstream gradient.
+        """Both gradients, which training always needs, from one transform of the upstream one.
 
         The images' is its convolution with the kernels turned round. The weights' is the
         correlation of images and gradient, and it is turned round, too, when the gradient
