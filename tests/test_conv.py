@@ -1,5 +1,7 @@
 """The product is the convolution: same results and gradients, taken where images are small."""
 
+from collections.abc import Callable
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from src.run import Row
 from src.runtime import DTYPES
 from tests.test_train import params, settings, train
 
+Convolve = Callable[[Tensor, Tensor], Any]
+
 # (side; kernel, stride, padding)
 SHAPES = list(product((1, 2, 3, 4), ((1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1))))
 SHAPES += [(3, (3, 1, 0)), (4, (3, 1, 0)), (4, (5, 1, 2)), (2, (5, 1, 4)), (4, (3, 3, 2))]
@@ -29,23 +33,27 @@ def test_taps_on_padding_are_left_out() -> None:
     ]
 
 
+def results(convolve: Convolve, images: Tensor, weight: Tensor) -> list[Tensor]:
+    """Outputs, and gradients for images and weights."""
+    leaves = images.clone().requires_grad_(), weight.clone().requires_grad_()
+    output = convolve(*leaves)
+    upstream = torch.linspace(-1, 1, output.numel(), dtype=images.dtype).view(output.shape)
+    return [output.detach(), *torch.autograd.grad(output, leaves, upstream)]
+
+
 def both(
     side: int, kernel: int, stride: int, padding: int, dtype: torch.dtype
-) -> list[tuple[Tensor, ...]]:
+) -> tuple[list[Tensor], list[Tensor]]:
     """Outputs, and gradients for images and weights, of torch's convolution and of the product."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(5, 7, side, side + 1, generator=generator, dtype=dtype)
     weight = torch.randn(6, 7, kernel, kernel, generator=generator, dtype=dtype)
-    results: list[tuple[Tensor, ...]] = []
-    for convolve in (nn.functional.conv2d, ProductConvolution.apply):
-        leaves = images.clone().requires_grad_(), weight.clone().requires_grad_()
-        arguments = (
-            (None, stride, padding) if convolve is nn.functional.conv2d else (stride, padding)
-        )
-        output = convolve(*leaves, *arguments)
-        upstream = torch.linspace(-1, 1, output.numel(), dtype=dtype).view(output.shape)
-        results.append((output, *torch.autograd.grad(output, leaves, upstream)))
-    return results
+    directly = partial(nn.functional.conv2d, stride=stride, padding=padding)
+
+    def by_product(images: Tensor, weight: Tensor) -> Any:
+        return ProductConvolution.apply(images, weight, stride, padding)
+
+    return results(directly, images, weight), results(by_product, images, weight)
 
 
 @pytest.mark.parametrize(("side", "shape"), SHAPES)
@@ -66,18 +74,25 @@ def test_any_memory_format(memory_format: torch.memory_format) -> None:
     torch.testing.assert_close(layer(images), expected)
 
 
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """The shapes of the images whose convolution is a product."""
+def shapes_seen(
+    function: type[torch.autograd.Function], monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[int, ...]]:
+    """The shapes of the images to which a function is applied from now on."""
     shapes = []
-    apply = ProductConvolution.apply
+    apply = function.apply
 
     def note(images: Tensor, *rest: Any) -> Any:
         shapes.append(tuple(images.shape))
         return apply(images, *rest)
 
-    monkeypatch.setattr(ProductConvolution, "apply", note)
+    monkeypatch.setattr(function, "apply", note)
     return shapes
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shapes of the images whose convolution is a product."""
+    return shapes_seen(ProductConvolution, monkeypatch)
 
 
 @pytest.mark.parametrize(("pixels", "in_bf16", "in_fp32"), [(16, 10, 5), (24, 5, 5), (32, 5, 0)])
@@ -183,6 +198,12 @@ class SmallNet(nn.Module):
         return logits
 
 
+def training_losses(folder: Path, precision: str, net: nn.Module) -> list[float]:
+    """The training loss of each of four epochs."""
+    history: list[Row] = train(folder, params(epochs=4), settings(precision=precision), net)[0]
+    return [row["train_loss"] for row in history]
+
+
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.02)])
 def test_training_is_the_same_beyond_rounding(
     precision: str,
@@ -191,15 +212,13 @@ def test_training_is_the_same_beyond_rounding(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    histories: list[list[Row]] = []
+    losses = []
     dtype = DTYPES[precision]
     for small in (0, 4):
         assert not calls
         monkeypatch.setattr(conv, "SMALL", {dtype: small})
-        wanted, used = params(epochs=4), settings(precision=precision)
         net = SmallNet(8, 1, 2)  # to 4, 4 and 2 pixels a side
-        histories.append(train(tmp_path / str(small), wanted, used, net)[0])
+        losses.append(training_losses(tmp_path / str(small), precision, net))
     assert calls
-    losses = [[row["train_loss"] for row in history] for history in histories]
     assert losses[0] == pytest.approx(losses[1], rel=tolerance)
     assert losses[0][-1] < losses[0][0]

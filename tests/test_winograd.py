@@ -1,8 +1,7 @@
 """Winograd's convolution is the convolution, and is taken where it was measured to be faster."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -10,12 +9,8 @@ from torch import Tensor, nn
 
 from src import winograd
 from src.model import build_model
-from src.run import Row
 from src.winograd import WinogradConvolution
-from tests.test_conv import SmallNet
-from tests.test_train import params, settings, train
-
-Convolve = Callable[[Tensor, Tensor], Any]
+from tests.test_conv import SmallNet, results, shapes_seen, training_losses
 
 # (images, in, out, height, width)
 SHAPES = [(5, 3, 7, 4, 4), (2, 4, 3, 12, 8), (130, 2, 3, 8, 8), (9, 3, 2, 32, 32), (1, 1, 1, 4, 4)]
@@ -35,14 +30,6 @@ def operands(
     ).relu()
     weight = torch.randn(out_channels, channels, 3, 3, generator=generator, dtype=torch.float64)
     return images, weight
-
-
-def results(convolve: Convolve, images: Tensor, weight: Tensor) -> list[Tensor]:
-    """Outputs, and gradients for images and weights."""
-    leaves = images.clone().requires_grad_(), weight.clone().requires_grad_()
-    output = convolve(*leaves)
-    upstream = torch.linspace(-1, 1, output.numel(), dtype=images.dtype).view(output.shape)
-    return [output.detach(), *torch.autograd.grad(output, leaves, upstream)]
 
 
 def assert_close(found: list[Tensor], expected: list[Tensor], share: float) -> None:
@@ -160,15 +147,7 @@ def test_what_it_can_take(
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """The shapes of the images that are convolved Winograd's way."""
-    shapes = []
-    apply = WinogradConvolution.apply
-
-    def note(images: Tensor, weight: Tensor) -> Any:
-        shapes.append(tuple(images.shape[1:]))
-        return apply(images, weight)
-
-    monkeypatch.setattr(WinogradConvolution, "apply", note)
-    return shapes
+    return shapes_seen(WinogradConvolution, monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +169,7 @@ def test_where_the_network_takes_it(
     model = build_model("resnet18", 10)
     images = torch.zeros(2, 3, pixels, pixels)
     model(images)
-    assert calls == expected
+    assert [shape[1:] for shape in calls] == expected
     calls.clear()
     with torch.autocast("cpu", torch.bfloat16):
         model(images)
@@ -204,14 +183,12 @@ def test_where_the_network_takes_it(
 def test_training_is_the_same_beyond_rounding(
     calls: list[tuple[int, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    histories: list[list[Row]] = []
+    losses = []
     for measured in (False, True):
         assert not calls
         monkeypatch.setattr(winograd, "MEASURED", measured)
-        folder, used = tmp_path / str(measured), settings(precision="fp32")
         net = SmallNet(4, 1, 1)  # to 8 pixels a side
-        histories.append(train(folder, params(epochs=4), used, net)[0])
+        losses.append(training_losses(tmp_path / str(measured), "fp32", net))
     assert calls
-    losses = [[row["train_loss"] for row in history] for history in histories]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert losses[0][-1] < losses[0][0]
