@@ -23,9 +23,13 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 import albumentations
 import cv2
 
+# OpenCV's own threads would fight with the loader's processes and with torch.
+cv2.setNumThreads(0)
+
 Image = NDArray[np.uint8]
 EXAMPLE_ROWS = 6
 EXAMPLE_DRAWS = 8
+CHECKED_DRAWS = 100
 
 
 def one_line(error: Exception) -> str:
@@ -76,21 +80,23 @@ class Augment:
             Generator(Philox(key=[self.seed, key])), random.Random(self.seed << 64 | key)
         )
         result: Image = self.pipeline(image=image)["image"]
-        return result
-
-    def check_output(self) -> None:
-        """Refuse a pipeline that changes an image's size or type."""
-        # OpenCV's own threads would fight with the loader's processes and with torch.
-        cv2.setNumThreads(0)
-        image = np.zeros((32, 32, 3), np.uint8)
-        try:
-            result = self(image, 0, 0)
-        except Exception as error:
-            raise InputError(
-                f"augment: fails on an image: {one_line(error)} (params.yaml)"
-            ) from error
         if result.shape != image.shape or result.dtype != image.dtype:
             raise InputError(
                 f"augment: must return 32×32×3 uint8, not {'×'.join(map(str, result.shape))} "
                 f"{result.dtype} (params.yaml)"
             )
+        return result
+
+    def check_output(self) -> None:
+        """Refuse a pipeline that fails, or changes an image's size or type, before training."""
+        image = np.zeros((32, 32, 3), np.uint8)
+        try:
+            # Many draws: a transform may be applied seldom.
+            for index in range(CHECKED_DRAWS):
+                self(image, 0, index)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"augment: fails on an image: {one_line(error)} (params.yaml)"
+            ) from error

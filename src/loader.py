@@ -112,6 +112,14 @@ def identity(batch: Any) -> Any:
     return batch
 
 
+def to_device(batch: Tensor, device: torch.device) -> Tensor:
+    """A batch on the device. CUDA copies it while the host goes on, which keeps it until then.
+
+    mps would go on reading memory that the host has freed (pytorch/pytorch#189690).
+    """
+    return batch.to(device, non_blocking=device.type == "cuda")
+
+
 def plain_batches(split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of the images as they are, in order, the last one short."""
     for start in range(0, len(split), batch_size):
@@ -129,5 +137,5 @@ class Normalize:
 
     def __call__(self, images: Tensor) -> Tensor:
         # NHWC seen as NCHW is channels_last already: no copy.
-        images_bchw = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+        images_bchw = to_device(images, self.device).permute(0, 3, 1, 2)
         return (images_bchw.float() - self.mean) * self.scale

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from src.augment import Augment
 from src.checkpoint import State
 from src.errors import InputError
-from src.loader import Augmented, BatchKeys, Normalize, augmented_batches
+from src.loader import Augmented, BatchKeys, Normalize, augmented_batches, to_device
 from src.params import Params
 from src.runtime import autocast
 from src.schedule import build_scheduler
@@ -68,7 +68,7 @@ class Run:
 
     def train_step(self, images: Tensor, labels_cpu: Tensor) -> None:
         """One update from (B, 32, 32, 3) uint8 images; nothing waits for the device."""
-        labels = labels_cpu.to(self.settings.device, non_blocking=True)
+        labels = to_device(labels_cpu, self.settings.device)
         inputs = resize(self.normalize(images), self.side(self.step))
         with autocast(self.settings.precision, self.settings.device):
             logits = self.model(inputs)

@@ -3,6 +3,7 @@
 import itertools
 import tracemalloc
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -11,7 +12,14 @@ import torch
 from src.augment import Augment, draw_examples
 from src.cifar_binary import Split
 from src.errors import InputError
-from src.loader import Augmented, BatchKeys, Normalize, augmented_batches, worker_count
+from src.loader import (
+    Augmented,
+    BatchKeys,
+    Normalize,
+    augmented_batches,
+    to_device,
+    worker_count,
+)
 from src.shapes import draw
 
 CPU = torch.device("cpu")
@@ -144,6 +152,28 @@ def test_normalize_gives_zero_mean_and_unit_deviation(split: Split) -> None:
 def test_a_bad_pipeline_is_refused_by_name(transform: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         Augment([transform], 0)
+
+
+def test_a_transform_that_is_seldom_applied_is_refused_too() -> None:
+    """By the check before training, whatever the first draws happen to be."""
+    for seed in range(20):
+        with pytest.raises(InputError, match="must return 32×32×3 uint8"):
+            Augment([{"ToFloat": {"p": 0.1}}], seed)
+
+
+def test_each_image_is_checked(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Augment, "check_output", lambda _: None)
+    augment = Augment([{"RandomCrop": {"height": 16, "width": 16, "p": 0.5}}], 0)
+    with pytest.raises(InputError, match=r"must return 32×32×3 uint8, not 16×16×3 uint8"):
+        Augmented(split, augment).__getitems__([(0, index) for index in range(20)])
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps", "cuda"])
+def test_only_cuda_copies_while_the_host_goes_on(device: str) -> None:
+    """On mps the host's memory could be freed before it was read."""
+    batch = MagicMock()
+    to_device(batch, torch.device(device))
+    batch.to.assert_called_once_with(torch.device(device), non_blocking=device == "cuda")
 
 
 def test_an_empty_pipeline_leaves_images_alone(split: Split) -> None:
