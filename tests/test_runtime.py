@@ -22,6 +22,11 @@ def test_auto_takes_bf16_only_where_the_hardware_has_it(monkeypatch: pytest.Monk
     assert runtime.resolve_precision("fp16", CPU) == "fp16"
 
 
+def test_fp16_is_refused_where_the_optimizer_ignores_its_scale() -> None:
+    with pytest.raises(InputError, match=r"train\.precision: fp16 cannot be trained on mps"):
+        runtime.resolve_precision("fp16", torch.device("mps"))
+
+
 @pytest.mark.parametrize(("hardware", "expected"), [(True, "bf16"), (False, "fp16")])
 def test_older_gpus_get_fp16(
     hardware: bool, expected: str, monkeypatch: pytest.MonkeyPatch
