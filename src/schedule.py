@@ -1,5 +1,7 @@
 """The four learning-rate schedules, on torch's schedulers."""
 
+from typing import Any
+
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, OneCycleLR, ReduceLROnPlateau
 
@@ -27,14 +29,16 @@ def build_scheduler(
     if train.schedule == "cosine":
         return CosineAnnealingLR(optimizer, steps)
     if train.schedule == "cyclic":
-        half = max(1, train.cyclic.period_epochs * per_epoch // 2)
+        half: Any = train.cyclic.period_epochs * per_epoch / 2  # typed int, but any number will do
         return CyclicLR(optimizer, min(base_lr, lr), lr, half, cycle_momentum=False)
+    # The scheduler is stepped after each batch, the last one too.
+    total, warmup = steps + 1, train.one_cycle.warmup
     return OneCycleLR(
         optimizer,
         lr,
-        # The scheduler is stepped after each batch, the last one too.
-        total_steps=steps + 1,
-        pct_start=train.one_cycle.warmup,
+        total_steps=total,
+        # Where it ends on the very first step, OneCycleLR divides by its length, zero.
+        pct_start=warmup * (1 + 1e-9) if warmup * total == 1 else warmup,
         anneal_strategy="linear",
         cycle_momentum=False,
         div_factor=1 / train.one_cycle.start_factor,

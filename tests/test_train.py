@@ -17,6 +17,7 @@ from src.errors import InputError
 from src.params import Params
 from src.run import Row, Run, Settings
 from src.runtime import set_deterministic
+from src.schedule import build_scheduler
 from src.stop import Stopped
 from src.train import EpochLog, fit, metrics, resolve_lr
 from tests.conftest import tiny_data, tiny_values
@@ -123,6 +124,15 @@ def test_one_cycle_rises_to_the_peak_and_falls_to_the_end() -> None:
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
 
 
+def test_one_cycle_may_warm_up_for_a_single_step() -> None:
+    """torch's scheduler divides by the warm-up's length, less one."""
+    cycle = {"warmup": 0.25, "start_factor": 0.04, "end_factor": 0.0004}
+    with_ten_steps = lrs("one_cycle", epochs=1, one_cycle=cycle | {"warmup": 1 / 11})
+    assert with_ten_steps[0] == pytest.approx(0.1 * 0.04)
+    assert with_ten_steps[1:] == sorted(with_ten_steps[1:], reverse=True)
+    assert with_ten_steps[1] == pytest.approx(0.09, rel=0.01)
+
+
 def test_cosine_falls_from_lr_to_zero() -> None:
     rates = lrs("cosine", epochs=4)
     assert rates[0] == 0.1
@@ -137,6 +147,16 @@ def test_cyclic_is_triangular_between_the_bounds() -> None:
     assert rates[5] == pytest.approx(0.055)
     assert rates[20] == pytest.approx(0.01)
     assert rates[30] == pytest.approx(0.1)
+
+
+def test_cycles_of_an_odd_number_of_steps_do_not_drift() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    wanted = params(schedule="cyclic", epochs=100, cyclic={"period_epochs": 1}).train
+    scheduler = build_scheduler(optimizer, wanted, 0.1, 0.01, per_epoch=351)
+    for _ in range(100 * 351):
+        optimizer.step()
+        scheduler.step()  # type: ignore[call-arg]
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01)
 
 
 def test_plateau_lowers_the_rate_when_validation_stalls(tmp_path: Path) -> None:
