@@ -20,6 +20,10 @@ from src.files import sha256_file
 from src.params import Params, load_params
 from src.stop import Stopped
 
+# Figures are drawn into files. From Jupyter a stage would inherit Jupyter's own backend, and
+# without that module Matplotlib cannot be imported.
+os.environ["MPLBACKEND"] = "agg"
+
 Inputs = dict[str, Any]
 STARTED = time.perf_counter()
 INTERRUPTED = 130
@@ -52,7 +56,13 @@ def read_inputs(name: str) -> Inputs:
 
 def check_unchanged(name: str, before: Inputs) -> None:
     """InputError where an input is no longer what it was when the stage started."""
-    after = read_inputs(name)
+    try:
+        after = read_inputs(name)
+    except (yaml.YAMLError, LookupError, TypeError, OSError) as error:
+        raise InputError(
+            f"{name}: params.yaml, dvc.yaml or an input can no longer be read "
+            f"({' '.join(str(error).split())}); nothing is recorded. Mend it and run again"
+        ) from error
     changed = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
     if changed:
         raise InputError(
@@ -75,6 +85,6 @@ def run_stage(name: str, main: Callable[[Namespace, Params, Inputs], None], *fla
         print(f"{name}: {stop.reason}; run the same command again to go on", file=sys.stderr)
         sys.exit(stop.code)
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; nothing was written", file=sys.stderr)
+        print(f"{name}: interrupted; nothing is recorded", file=sys.stderr)
         # Worker processes and torch's threads have nothing left to say.
         os._exit(INTERRUPTED)

@@ -136,6 +136,23 @@ def test_an_input_that_changes_is_named(
         stage.check_unchanged("train", before)
 
 
+@pytest.mark.parametrize("text", ["train: [", "train: {}", "", "train: 3"])
+def test_params_left_half_edited_are_named(
+    text: str, tmp_path: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    definition = {"stages": {"train": {"deps": [], "params": ["train.lr"]}}}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(definition))
+    write_params(tmp_path, values)
+    before = stage.read_inputs("train")
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(
+        InputError, match=r"train: params\.yaml, .* can no longer be read"
+    ) as raised:
+        stage.check_unchanged("train", before)
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.slow
 def test_code_edited_during_training_fails_the_stage(clone: Path) -> None:
     """And dvc.lock does not say that the new code made the weights."""
