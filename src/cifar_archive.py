@@ -51,7 +51,7 @@ def read_members(archive: Path, batch_bytes: int) -> dict[str, bytes]:
     except TAR_FAULTS as error:
         raise fault(archive, f"is damaged ({error})") from error
     for name in sorted({*sizes, CLASS_NAMES} - members.keys()):
-        raise fault(archive, f"{name} is missing")
+        raise fault(archive, f"{name} is missing, so it is not CIFAR-10's binary version")
     return members
 
 

@@ -52,8 +52,10 @@ def load_cifar10(
     Raises InputError where the archive can't be had or is not CIFAR-10, pixel for pixel.
     """
     archive = fetch(source, cache) if local is None else local
-    if not (archive.is_absolute() and archive.is_file()):
-        raise fault(archive, "is not the absolute path of a file")
+    if not archive.is_absolute():
+        raise fault(archive, "is not an absolute path")
+    if not archive.is_file():
+        raise fault(archive, "is not there, or not a file")
     members = read_members(archive, source.batch_records * RECORD_BYTES)
     names = members[CLASS_NAMES].decode(errors="replace").split()
     if len(names) != NUM_CLASSES or len(set(names)) != NUM_CLASSES:

@@ -143,7 +143,7 @@ class Gradcam(Section):
         list[Literal["layer1", "layer2", "layer3", "layer4"]], Field(min_length=1, max_length=4)
     ]
     samples: Annotated[int, Field(ge=1, le=20)]
-    mistakes: Annotated[int, Field(ge=0, le=50)]
+    mistakes: Annotated[int, Field(ge=1, le=50)]
     faithfulness_images: Annotated[int, Field(ge=2, le=10_000)]
 
 
@@ -174,6 +174,9 @@ class Params(Section):
                 )
             if "p" not in arguments:
                 raise ValueError(f"{name} must state p, the probability that it is applied")
+            p = arguments["p"]
+            if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
+                raise ValueError(f"{name}: p: {p!r} is not a probability from 0 to 1")
         return augment
 
     @model_validator(mode="after")
@@ -226,6 +229,8 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        raise InputError(f"{path}: is empty; `git checkout {path}` brings the last commit's back")
     try:
         return Params.model_validate(values)
     except ValidationError as error:

@@ -220,6 +220,10 @@ REFUSED = {
     "cut tar": (gzip.compress(gzip.decompress(ARCHIVE)[:70_000]), "damaged"),
     "no test batch": (without(TEST_BATCH), f"{TEST_BATCH} is missing"),
     "no class names": (without(CLASS_NAMES), f"{CLASS_NAMES} is missing"),
+    "python version": (
+        pack({"cifar-10-batches-py/data_batch_1": b""}),
+        "not CIFAR-10's binary ver",
+    ),
     "dots in the name": (
         renamed(TEST_BATCH, f"cifar-10-batches-bin/../{TEST_BATCH}"),
         f"{TEST_BATCH} is missing",
@@ -292,7 +296,8 @@ def test_a_local_archive_must_be_the_absolute_path_of_a_file(tmp_path, monkeypat
         "fifo": tmp_path / "fifo",
     }[wrong]
     sentence = refusal(load_cifar10, place, SOURCE)
-    assert sentence.startswith(f"{place}: is not the absolute path of a file; ")
+    what = "is not an absolute path" if wrong == "relative" else "is not there, or not a file"
+    assert sentence.startswith(f"{place}: {what}; ")
 
 
 # --- the network ---

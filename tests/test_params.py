@@ -67,8 +67,11 @@ BAD = [
     ("augment", [{"Normalize": {"p": 1.0}}], "augment: Normalize has no place here"),
     ("augment", [{"ToTensorV2": {"p": 1.0}}], "augment: ToTensorV2 has no place here"),
     ("augment", [{"HorizontalFlip": {}}], "augment: HorizontalFlip must state p"),
+    ("augment", [{"HorizontalFlip": {"p": 1.5}}], "HorizontalFlip: p: 1.5 is not a probability"),
+    ("augment", [{"HorizontalFlip": {"p": True}}], "HorizontalFlip: p: True is not a probability"),
     ("augment", ["HorizontalFlip"], "augment.0: 'HorizontalFlip' is not a mapping"),
     ("data.val_size", 0, "train.schedule: plateau needs data.val_size above 0"),
+    ("gradcam.mistakes", 0, "gradcam.mistakes: 0 is not at least 1"),
     ("data.train_limit", 0, "data.train_limit: 0 is not at least 1"),
 ]
 
@@ -95,6 +98,12 @@ def test_linear_needs_a_validation_split(tmp_path: Path) -> None:
 def test_what_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(InputError, match=r"params\.yaml"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_an_empty_file_is_told_what_brings_it_back(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("# nothing\n")
+    with pytest.raises(InputError, match=r"params\.yaml: is empty; `git checkout "):
         load_params(tmp_path / "params.yaml")
 
 
