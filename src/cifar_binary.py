@@ -17,7 +17,7 @@ from src.files import read_bytes, read_json, write_bytes
 
 SIDE = 32
 RECORD_BYTES = 1 + 3 * SIDE * SIDE
-MEND = "run `dvc repro -f download` to write it anew"
+MEND = "run `dvc repro -f -s download` to write it anew"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from src.tensors import load_tensors
 
 Probabilities = NDArray[np.float32]
 Cams = NDArray[np.float32]
-MEND = "run `dvc repro -f evaluate` to write it anew"
+MEND = "run `dvc repro -f -s evaluate` to write it anew"
 
 
 def load_logits(path: Path, images: int, classes: int) -> Tensor:

@@ -20,7 +20,7 @@ ARCHITECTURES = {
     "resnet34": (BasicBlock, [3, 4, 6, 3]),
     "resnet50": (Bottleneck, [3, 4, 6, 3]),
 }
-MEND = "run `dvc repro -f train` to make it anew"
+MEND = "run `dvc repro -f -s train` to make it anew"
 MEGABYTE = 2**20
 
 

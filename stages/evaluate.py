@@ -41,7 +41,7 @@ def main(args: Namespace, params: Params, _: Inputs) -> None:
     write_csv(args.classes, ["class", "precision", "recall", "f1", "images"], result.classes)
     write_csv(args.confusion, ["actual", "predicted"], ev.named_pairs(logits, labels, data.classes))
     write_csv(args.calibration, *ev.calibration_table(result.calibration))
-    draw_training(args.training_png, read_numbers(args.history, "run `dvc repro -f train`"))
+    draw_training(args.training_png, read_numbers(args.history, "run `dvc repro -f -s train`"))
     figures.draw_confusion(args.confusion_png, result.confusion, data.classes)
     figures.draw_calibration(args.calibration_png, result.calibration)
     figures.draw_classes(args.classes_png, [row[:4] for row in result.classes])

@@ -17,7 +17,7 @@ def main(args: Namespace, params: Params, inputs: Inputs) -> None:
 
     device, precision = start(params.train.precision, params.train.deterministic)
     data = read_training_data(args.data, args.report, params.data)
-    found = read_json(args.lr_find, "run `dvc repro -f lr_find` to write it anew")
+    found = read_json(args.lr_find, "run `dvc repro -f -s lr_find` to write it anew")
     model = build_model(params.model.arch, len(data.classes), params.seed)
     settings = Settings(
         resolve_lr(params.train, found), found["base_lr"], device, precision, worker_count(device)

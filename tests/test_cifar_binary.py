@@ -116,7 +116,7 @@ def test_a_damaged_split_is_refused_in_one_sentence(tmp_path, damage, what):
     sentence = str(caught.value)
     assert sentence.startswith(f"{tmp_path / 'test.bin'}: ")
     assert what in sentence
-    assert sentence.endswith("run `dvc repro -f download` to write it anew")
+    assert sentence.endswith("run `dvc repro -f -s download` to write it anew")
     assert "\n" not in sentence
 
 

@@ -24,7 +24,7 @@ def test_logits_come_back(path: Path) -> None:
 
 @pytest.mark.parametrize(("images", "classes"), [(7, 10), (6, 9)])
 def test_logits_of_another_test_set_are_refused(path: Path, images: int, classes: int) -> None:
-    with pytest.raises(InputError, match=r"holds logits \(6, 10\), not .*dvc repro -f evaluate"):
+    with pytest.raises(InputError, match=r"holds logits \(6, 10\), not .*dvc repro -f -s evaluate"):
         load_logits(path, images, classes)
 
 
@@ -43,5 +43,5 @@ def test_damage_is_refused(path: Path, damage: str) -> None:
         path.unlink()
     else:
         path.write_bytes(wrong[damage])
-    with pytest.raises(InputError, match=r"logits\.safetensors: .*dvc repro -f evaluate"):
+    with pytest.raises(InputError, match=r"logits\.safetensors: .*dvc repro -f -s evaluate"):
         load_logits(path, 6, 10)

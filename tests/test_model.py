@@ -114,7 +114,7 @@ def test_damaged_weights_are_refused(damage: str, weights: Path, tmp_path: Path)
     damaged = {"truncated": content[:-1], "empty": b"", "text": b"hello world, no weights here"}
     if damage != "missing":
         path.write_bytes(damaged.get(damage, content))
-    with pytest.raises(InputError, match=r"model\.safetensors: .*dvc repro -f train"):
+    with pytest.raises(InputError, match=r"model\.safetensors: .*dvc repro -f -s train"):
         load_model(path, 10)
 
 
