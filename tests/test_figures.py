@@ -16,6 +16,7 @@ from matplotlib.text import Text
 
 from src.figures import augmentation, evaluate, gradcam, lr_find, training
 from src.figures.style import enlarge, look, new_sheet, plain, save, short
+from tests.conftest import ROOT, run
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 RNG = np.random.default_rng(0)
@@ -257,6 +258,22 @@ def test_bins_without_images_are_not_drawn() -> None:
     top, bottom = build(CASES["calibration"]).axes
     assert len(top.lines[1].get_xdata()) == len(BINS) - 1
     assert len(bottom.patches) == 2 * (len(BINS) - 1)
+
+
+def test_a_stage_can_draw_when_it_is_started_from_jupyter() -> None:
+    """Whose backend for Matplotlib it inherits, and may not have."""
+    code = "import src.stage, src.figures.style"
+    run(ROOT, sys.executable, "-c", code, MPLBACKEND="module://absent.backend")
+
+
+def test_bins_of_few_images_stand_apart() -> None:
+    """Hollow and off the line, which they would throw about."""
+    bins = [(0.1, 1.0, 9), (0.5, 0.5, 10), (0.9, 0.8, 500)]
+    top, _ = build((*CALIBRATION, ({"as trained": (bins, 0.1)},), {})).axes
+    _, line, alone = top.lines
+    assert (line.get_xdata().tolist(), alone.get_xdata().tolist()) == ([0.5, 0.9], [0.1])
+    assert (alone.get_linestyle(), alone.get_fillstyle()) == ("None", "none")
+    assert "hollow: fewer than 10 images" in words_of(top.figure)
 
 
 def test_pixels_arrive_one_for_one(tmp_path: Path) -> None:

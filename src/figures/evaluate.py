@@ -24,6 +24,7 @@ from src.figures.style import (
 
 Bin = tuple[float, float, int]  # mean confidence, accuracy, number of images
 SERIES = [(BLUE, "o"), (ORANGE, "s")]
+FEW = 10  # an accuracy over fewer images than this is mostly chance
 
 
 def build_confusion(counts: NDArray[np.int64], names: Sequence[str]) -> Figure:
@@ -80,16 +81,18 @@ def build_calibration(series: Mapping[str, tuple[Sequence[Bin], float]]) -> Figu
     top.plot([0, 1], [0, 1], "--", color=GREY, label="perfect (below it: overconfident)")
     for place, (name, (bins, ece)) in enumerate(series.items()):
         color, marker = SERIES[place]
-        confidence, accuracy = np.array([row[:2] for row in bins if row[2] > 0]).T
-        label = f"{name}: ECE {percent(ece)}"
-        top.plot(confidence, accuracy, color=color, marker=marker, label=label)
+        confidence, accuracy, count = np.array([row for row in bins if row[2] > 0]).T
+        few, label = count < FEW, f"{name}: ECE {percent(ece)}"
+        top.plot(confidence[~few], accuracy[~few], color=color, marker=marker, label=label)
+        top.plot(confidence[few], accuracy[few], marker, color=color, fillstyle="none")
         draw_counts(bottom, bins, color, place / len(series), 1 / len(series))
-    top.set(title="Calibration on the test set", ylabel="accuracy", ylim=(0, 1.02))
-    top.legend(loc="upper left")
-    bottom.set(xlabel="confidence", ylabel="images (log scale)", xlim=(0, 1.02))
+    top.set(title="Calibration on the test set", ylabel="accuracy", ylim=(-0.02, 1.02))
+    top.set_title(f"hollow: fewer than {FEW} images", loc="right", fontsize=9, color=GREY)
+    bottom.set(xlabel="confidence", ylabel="images (log scale)", xlim=(-0.02, 1.02))
     bottom.set_yscale("log")
     bottom.set_ylim(bottom=0.8)
     bottom.yaxis.set_major_formatter(FuncFormatter(lambda count, _: thousands(count)))
+    figure.legend(loc="outside lower center")
     return figure
 
 

@@ -78,7 +78,6 @@ def draw_panel(
 
 def draw_lr(axes: Axes, epochs: NDArray[np.float64], lrs: NDArray[np.float64]) -> None:
     """The learning rate, on a logarithmic scale unless it reaches zero."""
-    axes.set_title("Learning rate")
     epoch_axis(axes, epochs)
     axes.plot(epochs, lrs, ".-", color=BLUE, markersize=5)
     low, high = lrs.min(), lrs.max()
@@ -87,6 +86,8 @@ def draw_lr(axes: Axes, epochs: NDArray[np.float64], lrs: NDArray[np.float64]) -
         log_lr_ticks(axes.yaxis, low, high)
     else:
         plain_ticks(axes.yaxis)
+    scale = "log scale, " if low > 0 else ""
+    axes.set_title(f"Learning rate ({scale}as each epoch ends)")
 
 
 def epoch_axis(axes: Axes, epochs: NDArray[np.float64]) -> None:
