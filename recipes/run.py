@@ -1,6 +1,7 @@
 """Run a recipe as an experiment: `python recipes/run.py NAME` hands NAME.yaml to `dvc exp run`."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,11 +32,36 @@ def in_hydra(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The values with a recipe's in their place."""
+    return values | {
+        key: merge(values[key], value) if isinstance(value, dict) else value
+        for key, value in changes.items()
+    }
+
+
+def check_params(recipe: dict[str, Any], name: str) -> None:
+    """Stop where params.yaml has values that are neither the last commit's nor the recipe's.
+
+    `dvc exp run -S` writes into it, so an earlier recipe's values would become part of this one.
+    """
+    git = subprocess.run(["git", "show", "HEAD:./params.yaml"], capture_output=True, check=False)
+    if git.returncode:
+        return  # not a git repository: dvc says so itself
+    committed, found = yaml.safe_load(git.stdout), yaml.safe_load(Path("params.yaml").read_text())
+    if found not in (committed, merge(committed, recipe)):
+        sys.exit(
+            f"error: params.yaml differs from the last commit, and {name} says only what differs "
+            "from that; commit it, or go back with `git checkout params.yaml`"
+        )
+
+
 def main() -> None:
     names = sorted(path.stem for path in FOLDER.glob("*.yaml"))
     if len(sys.argv) != 2 or sys.argv[1] not in names:
         sys.exit(f"error: name one recipe: {', '.join(names)}")
     values = yaml.safe_load((FOLDER / f"{sys.argv[1]}.yaml").read_text())
+    check_params(values, sys.argv[1])
     flags = [word for override in overrides(values) for word in ("-S", override)]
     os.execvp("dvc", ["dvc", "exp", "run", "-n", sys.argv[1], *flags])
 

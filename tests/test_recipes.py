@@ -1,0 +1,74 @@
+"""Recipes: valid differences from params.yaml, which reach DVC as written and do not mix."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from recipes.run import check_params, merge, overrides
+from src.params import Params
+from tests.conftest import ROOT, run
+
+RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_a_valid_difference(name: str) -> None:
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    recipe = yaml.safe_load((ROOT / f"recipes/{name}.yaml").read_text())
+
+    def differs(old: object, new: object, path: str) -> None:
+        if isinstance(old, dict) and isinstance(new, dict):
+            for key, value in new.items():
+                assert key in old, f"{path}{key}"
+                differs(old[key], value, f"{path}{key}.")
+        else:
+            assert old != new, f"{path} does not differ from params.yaml"
+
+    differs(values, recipe, "")
+    Params.model_validate(merge(values, recipe))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_reaches_dvc_as_it_is_written(name: str, tmp_path: Path) -> None:
+    """Through dvc's own parser: what `dvc exp run -S` would put into params.yaml."""
+    from dvc.utils.hydra import apply_overrides
+
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    recipe = yaml.safe_load((ROOT / f"recipes/{name}.yaml").read_text())
+    apply_overrides(path, list(overrides(recipe)))
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert yaml.safe_load(path.read_text()) == merge(values, recipe)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository whose params.yaml is committed, as the working directory."""
+    (tmp_path / "params.yaml").write_text("seed: 0\ntrain: {lr: 0.1, epochs: 6}\n")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "start"]):
+        run(tmp_path, "git", *words)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+RECIPE: dict[str, Any] = {"train": {"lr": "auto"}}
+
+
+@pytest.mark.parametrize("lr", ["0.1", "auto"])
+def test_a_recipe_starts_from_the_commit_and_goes_on_from_itself(lr: str, repository: Path) -> None:
+    (repository / "params.yaml").write_text(f"train: {{epochs: 6, lr: {lr}}}\nseed: 0\n")
+    check_params(RECIPE, "seed")
+
+
+@pytest.mark.parametrize("values", ["lr: 0.2, epochs: 6", "lr: auto, epochs: 7", "lr: auto"])
+def test_values_that_another_run_left_stop_a_recipe(values: str, repository: Path) -> None:
+    (repository / "params.yaml").write_text(f"seed: 0\ntrain: {{{values}}}\n")
+    with pytest.raises(SystemExit, match=r"error: params\.yaml differs .* `git checkout params"):
+        check_params(RECIPE, "seed")
+
+
+def test_without_git_dvc_has_the_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_params(RECIPE, "seed")
