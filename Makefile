@@ -1,5 +1,7 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
+# Apple's make runs simple lines itself, and would look for their programs in its own PATH.
+SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Once set up, nothing below needs the network.
 export NO_ALBUMENTATIONS_UPDATE := 1

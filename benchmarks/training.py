@@ -8,6 +8,7 @@ read the ratios: machines are noisy, and loops that run in turn share the noise.
 import itertools
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -116,7 +117,7 @@ def torch_model() -> nn.Module:
 
 def waiting(device: torch.device) -> Wait:
     """What returns when the device has done all that was asked of it."""
-    return torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    return torch.accelerator.synchronize if device.type != "cpu" else lambda: None
 
 
 def serve(connection: Connection, name: str, images: int) -> None:
@@ -229,7 +230,8 @@ def other_rates(data: TrainingData, settings: Settings, wait: Wait) -> dict[str,
 def peak_memory_mb(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    unit = 1 if sys.platform == "darwin" else 2**10  # bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def main() -> None:
