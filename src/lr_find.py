@@ -114,6 +114,8 @@ def range_test(
             num_iter=find.num_iter,
             step_mode="exp" if find.mode == "exponential" else "linear",
             smooth_f=0,
+            # As in loader.py: elsewhere the host's memory may be freed before it is read.
+            non_blocking_transfer=device.type == "cuda",
         )
     finder.reset()
     return read_curve(finder.history["lr"], finder.history["loss"], find.suggestion)
