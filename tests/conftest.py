@@ -4,12 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from hypothesis import settings
 
 from src.cifar_binary import Split
 from src.shapes import CLASSES, draw
@@ -20,16 +22,30 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 for name in ("AUTHOR", "COMMITTER"):
     os.environ[f"GIT_{name}_NAME"] = "test"
     os.environ[f"GIT_{name}_EMAIL"] = "test@localhost"
-# A user's own settings must not decide whether the tests pass.
-for name in ("WORKERS", "DEVICE", "THREADS", "RESUME"):
-    os.environ.pop(name, None)
+# A user's own settings must not decide whether the tests pass, nor a git hook's repository be
+# taken for a test's.
+own = {"WORKERS", "DEVICE", "THREADS", "RESUME", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
+for name in own & os.environ.keys():
+    del os.environ[name]
+signing = {"COUNT": "1", "KEY_0": "commit.gpgsign", "VALUE_0": "false"}
+os.environ.update({f"GIT_CONFIG_{name}": value for name, value in signing.items()})
+# A loaded machine takes its time.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 # The tests' own dvc and python are the ones of this environment.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
+@cache
+def committed_params() -> str:
+    """params.yaml as committed: what an experiment left in the working copy fails no test."""
+    shown = run(ROOT, "git", "show", "HEAD:params.yaml", check=False)
+    return (ROOT / "params.yaml").read_text() if shown.returncode else shown.stdout
+
+
 def tiny_values() -> dict[str, Any]:
     """Parameters with which the whole pipeline runs in well under a minute on one core."""
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values = yaml.safe_load(committed_params())
     values["data"] |= {"source": "shapes", "val_size": 40, "train_limit": None}
     values["data"]["shapes"] = {"train": 200, "test": 60, "seed": 0}
     values["lr_find"] |= {"num_iter": 40, "start_lr": 0.0003, "end_lr": 1.0}

@@ -306,7 +306,8 @@ def test_a_local_archive_must_be_the_absolute_path_of_a_file(tmp_path, monkeypat
 @pytest.fixture(autouse=True)
 def pooch_log(monkeypatch):
     """What pooch logs; and no proxy, and no wait between tries."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
     monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)
     log = io.StringIO()  # its handler holds the stderr of the moment it was imported
     monkeypatch.setattr(pooch.get_logger().handlers[0], "stream", log)

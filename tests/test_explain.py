@@ -1,12 +1,17 @@
-"""Evaluate's logits: damaged or another's, they are refused with what to run."""
+"""What is explained: evaluate's logits, refused where they are not, and the mistakes' maps."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from src.cifar_binary import Split
 from src.errors import InputError
-from src.explain import load_logits
+from src.explain import Subject, load_logits, mistake_rows
+from src.loader import Normalize
 from src.tensors import save_tensors
 
 LOGITS = torch.randn(6, 10, generator=torch.Generator().manual_seed(0))
@@ -20,6 +25,28 @@ def path(tmp_path: Path) -> Path:
 
 def test_logits_come_back(path: Path) -> None:
     assert torch.equal(load_logits(path, 6, 10), LOGITS)
+
+
+def test_a_mistake_shows_what_speaks_for_each_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The map of what was said under what was said, that of what it is under what it is."""
+    monkeypatch.setattr("src.explain.grad_cam", evidence_by_class)
+    test = Split(np.full((2, 32, 32, 3), 200, np.uint8), np.array([0, 1]))
+    normalize = Normalize([0.0] * 3, [1.0] * 3, torch.device("cpu"))
+    wrong = np.array([[0.2, 0.8], [0.1, 0.9]], np.float32)
+    subject = Subject(nn.Identity(), normalize, test, ["left", "right"], wrong)
+    (mistake,) = mistake_rows(subject, "layer", 5)
+    assert (mistake.predicted, mistake.actual) == ("right", "left")
+    assert mistake.predicted_probability == pytest.approx(0.8)
+    assert mistake.actual_probability == pytest.approx(0.2)
+    assert (mistake.predicted_cam == 1).all()
+    assert (mistake.actual_cam == 0).all()
+
+
+def evidence_by_class(
+    _: nn.Module, layers: Sequence[str], images: torch.Tensor, targets: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """For each image a map full of the number of its class."""
+    return {name: targets.float().view(-1, 1, 1).expand(-1, *images.shape[2:]) for name in layers}
 
 
 @pytest.mark.parametrize(("images", "classes"), [(7, 10), (6, 9)])

@@ -7,7 +7,7 @@ from torch import nn
 from torchvision.models.resnet import ResNet
 
 from src.explain import choose_mistakes, choose_samples
-from src.gradcam import faithfulness, grad_cam, unit_peak
+from src.gradcam import delete, faithfulness, grad_cam, unit_peak
 from src.model import build_model
 
 LAYERS = ["layer1", "layer2", "layer3", "layer4"]
@@ -122,6 +122,14 @@ def test_a_faithful_map_beats_another_images_map() -> None:
     scores = faithfulness(Corner(), ["keep"], images, torch.ones(4, dtype=torch.int64))
     assert scores["keep_drop"] > 0.4
     assert scores["keep_drop_other_map"] < 0.3 * scores["keep_drop"]
+
+
+def test_the_fifth_where_the_map_is_highest_gets_the_mean_colour() -> None:
+    images = torch.ones(1, 3, 10, 10)
+    cam = torch.arange(100.0).view(1, 10, 10)
+    deleted = delete(images, cam)
+    assert (deleted[0, :, :8] == 1).all()
+    assert (deleted[0, :, 8:] == 0).all()
 
 
 def test_samples_are_of_different_classes() -> None:

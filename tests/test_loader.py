@@ -196,6 +196,18 @@ def test_workers_must_be_a_number(text: str, monkeypatch: pytest.MonkeyPatch) ->
         worker_count(CPU)
 
 
+@pytest.mark.parametrize(
+    ("device", "cores", "workers"),
+    [("cpu", 64, 0), ("cuda", 1, 1), ("cuda", 8, 7), ("cuda", 64, 16), ("mps", 8, 7)],
+)
+def test_workers_suit_the_device(
+    device: str, cores: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert worker_count(torch.device(device)) == workers
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_memory_does_not_grow_with_epochs(split: Split, workers: int) -> None:
     """Of this process, over 60 epochs after 5 to warm up."""

@@ -1,4 +1,4 @@
-"""The notebook names only what there is: commands, files that the stages write, its own links."""
+"""The notebook as a file: no outputs, Python that compiles, files and links that are there."""
 
 import json
 import re

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from src.errors import InputError
 from src.params import Params, load_params
-from tests.conftest import ROOT
+from tests.conftest import ROOT, committed_params
 
-VALUES = yaml.safe_load((ROOT / "params.yaml").read_text())
+VALUES = yaml.safe_load(committed_params())
 VALUES["train"]["schedule"] = "plateau"
 MISSING = object()
 
@@ -124,6 +124,13 @@ def leaves(values: object, prefix: str = "") -> list[str]:
     if isinstance(values, dict):
         return [k for name, v in values.items() for k in leaves(v, f"{prefix}.{name}".lstrip("."))]
     return [prefix]
+
+
+@pytest.mark.parametrize("key", leaves(VALUES))
+def test_no_value_is_filled_in(key: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"^{key}: is missing") as raised:
+        load_params(write(tmp_path, changed(key, MISSING)))
+    assert len(str(raised.value).splitlines()) == 1
 
 
 JUNK = st.one_of(

@@ -5,8 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
+from src.cifar_binary import read_split
+from src.evaluate import fit_temperature, predict
+from src.explain import load_logits
+from src.loader import Normalize
+from src.model import load_model
+from src.params import Params
+from src.training_data import read_training_data
 from tests.conftest import make_project, run, tiny_values, write_params
 
 OUTPUTS = yaml.safe_load((Path(__file__).parents[1] / "dvc.yaml").read_text())["stages"]
@@ -31,6 +39,25 @@ def test_metrics_are_few_finite_numbers(done: Path) -> None:
         assert None not in values.values()
     names = {path.stem for path in (done / "metrics").glob("*.json")}
     assert names == set(OUTPUTS)
+
+
+def test_metrics_are_what_the_weights_say(done: Path) -> None:
+    """Accuracy on the test images, the temperature from the validation images."""
+    report, values = done / "metrics/download.json", Params.model_validate(tiny_values())
+    metrics = json.loads((done / "metrics/evaluate.json").read_text())
+    test = read_split(done / "data", "test", report)
+    logits = load_logits(done / "data/test_logits.safetensors", len(test), 10)
+    assert metrics["top1"] == (logits.argmax(1).numpy() == test.labels).mean()
+    data = read_training_data(done / "data", report, values.data)
+    assert data.validation is not None
+    model, about = load_model(done / "models/model.safetensors", 10)
+    normalize = Normalize(data.mean, data.std, torch.device("cpu"))
+    found = [
+        predict(model.eval(), s, normalize, about["precision"]) for s in (test, data.validation)
+    ]
+    assert torch.allclose(found[0], logits, atol=1e-3)
+    labels = torch.from_numpy(data.validation.labels)
+    assert metrics["temperature"] == pytest.approx(fit_temperature(found[1], labels), rel=0.01)
 
 
 def test_a_second_repro_does_nothing(done: Path) -> None:
@@ -101,9 +128,9 @@ def test_a_temporary_experiment_leaves_the_workspace_alone(clone: Path) -> None:
     assert "apart" in run(clone, "dvc", "exp", "list").stdout
 
 
-def test_plots_are_drawn(done: Path) -> None:
-    run(done, "dvc", "plots", "show", "--out", "page")
-    page = (done / "page/index.html").read_text()
+def test_plots_are_drawn(done: Path, tmp_path: Path) -> None:
+    run(done, "dvc", "plots", "show", "--out", str(tmp_path))
+    page = (tmp_path / "index.html").read_text()
     for title in ("Learning rate range test", "Loss", "Accuracy", "Confusion of classes"):
         assert title in page
     for name in ("gradcam.png", "misclassified.png", "training.png", "augmentation.png"):

@@ -8,14 +8,14 @@ import yaml
 
 from recipes.run import check_params, merge, overrides
 from src.params import Params
-from tests.conftest import ROOT, run
+from tests.conftest import ROOT, committed_params, run
 
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_is_a_valid_difference(name: str) -> None:
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values = yaml.safe_load(committed_params())
     recipe = yaml.safe_load((ROOT / f"recipes/{name}.yaml").read_text())
 
     def differs(old: object, new: object, path: str) -> None:
@@ -36,10 +36,10 @@ def test_a_recipe_reaches_dvc_as_it_is_written(name: str, tmp_path: Path) -> Non
     from dvc.utils.hydra import apply_overrides
 
     path = tmp_path / "params.yaml"
-    path.write_text((ROOT / "params.yaml").read_text())
+    path.write_text(committed_params())
     recipe = yaml.safe_load((ROOT / f"recipes/{name}.yaml").read_text())
     apply_overrides(path, list(overrides(recipe)))
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values = yaml.safe_load(committed_params())
     assert yaml.safe_load(path.read_text()) == merge(values, recipe)
 
 

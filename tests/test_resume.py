@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from tests.conftest import make_project, run, tiny_values, write_params
@@ -143,11 +144,17 @@ def test_killed_before_the_first_state(
     prepared: Path, uninterrupted: dict[str, bytes], tmp_path: Path
 ) -> None:
     folder = fresh(prepared, tmp_path / "project")
+    values = training_values()
+    values["train"]["checkpoint_seconds"] = 3600
+    write_params(folder, values)
     process = start(folder)
-    time.sleep(1.0)
+    # Written when training begins.
+    while process.poll() is None and not (folder / "logs/train.jsonl").exists():
+        time.sleep(0.01)
     process.kill()
     process.communicate()
-    run(folder, *command())
+    assert not states(folder)
+    assert "going on" not in run(folder, *command()).stdout
     assert results(folder) == uninterrupted
 
 
@@ -218,9 +225,10 @@ def test_resume_0_trains_afresh(interrupted: Path, uninterrupted: dict[str, byte
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changed", ["parameter", "code", "data"])
+@pytest.mark.parametrize("changed", ["parameter", "code", "data", "machine"])
 def test_a_state_of_another_run_is_not_used(changed: str, interrupted: Path) -> None:
     (state,) = states(interrupted)
+    threads = torch.get_num_threads() + (changed == "machine")
     if changed == "parameter":
         values = training_values()
         values["train"]["lr"] = 0.03
@@ -228,12 +236,12 @@ def test_a_state_of_another_run_is_not_used(changed: str, interrupted: Path) -> 
     elif changed == "code":
         with open(interrupted / "src/step.py", "a") as file:
             file.write("\n# another line\n")
-    else:
+    elif changed == "data":
         values = training_values()
         values["data"]["shapes"]["seed"] = 5
         write_params(interrupted, values)
         run(interrupted, "dvc", "repro", "download")
-    assert "going on" not in run(interrupted, *command()).stdout
+    assert "going on" not in run(interrupted, *command(), THREADS=str(threads)).stdout
     assert state.exists()
 
 

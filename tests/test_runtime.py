@@ -1,5 +1,6 @@
 """Device, precision and threads come from the machine or from the environment, never by guess."""
 
+import os
 import platform
 import sys
 
@@ -83,9 +84,11 @@ def test_threads_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.set_num_threads(before)
 
 
-def test_deterministic_is_asked_of_every_library() -> None:
+def test_deterministic_is_asked_of_every_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     try:
         runtime.set_deterministic(True)
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
         assert torch.are_deterministic_algorithms_enabled()
         assert torch.backends.cudnn.deterministic
         assert not torch.backends.cudnn.benchmark

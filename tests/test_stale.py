@@ -153,6 +153,20 @@ def test_params_left_half_edited_are_named(
     assert "\n" not in str(raised.value)
 
 
+def test_every_stage_fails_where_its_input_changed(
+    tmp_path: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["evaluate"])
+    (tmp_path / "code.py").write_text("a = 1\n")
+    definition = {"stages": {"evaluate": {"deps": ["code.py"], "params": []}}}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(definition))
+    write_params(tmp_path, values)
+    stage.run_stage("evaluate", lambda *_: None)
+    with pytest.raises(SystemExit, match=r"^error: evaluate: changed while it ran: code\.py;"):
+        stage.run_stage("evaluate", lambda *_: (tmp_path / "code.py").write_text("a = 2\n"))
+
+
 @pytest.mark.slow
 def test_code_edited_during_training_fails_the_stage(clone: Path) -> None:
     """And dvc.lock does not say that the new code made the weights."""

@@ -18,7 +18,7 @@ from src.params import Params
 from src.run import Row, Run, Settings
 from src.runtime import set_deterministic
 from src.schedule import build_scheduler
-from src.stop import Stopped
+from src.stop import Stopped, StopRequest
 from src.train import EpochLog, fit, metrics, resolve_lr
 from tests.conftest import tiny_data, tiny_values
 
@@ -30,6 +30,7 @@ class TinyNet(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.steps = 0
         generator = torch.Generator().manual_seed(0)
         self.conv1 = torch.nn.Conv2d(3, 8, 3, stride=4)
         self.bn = torch.nn.BatchNorm2d(8)
@@ -40,6 +41,7 @@ class TinyNet(torch.nn.Module):
                 layer.bias.zero_()  # type: ignore[union-attr]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.steps += self.training
         return self.fc(self.bn(self.conv1(images)).relu().mean((2, 3)))
 
 
@@ -118,7 +120,8 @@ def test_one_cycle_rises_to_the_peak_and_falls_to_the_end() -> None:
     assert rates[0] == pytest.approx(0.1 * 0.04)
     assert max(rates) == pytest.approx(0.1, rel=0.05)
     assert 8 <= rates.index(max(rates)) <= 11
-    assert rates[-1] < 0.1 * 0.05
+    # The end is reached after the last step: 10.25 steps up from step 0, 30.75 down.
+    assert rates[-1] == pytest.approx(0.1 * 0.0004 + (0.1 - 0.1 * 0.0004) / 30.75)
     peak = rates.index(max(rates))
     assert rates[: peak + 1] == sorted(rates[: peak + 1])
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
@@ -195,11 +198,14 @@ def test_resolution_follows_equal_shares_of_training() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_divergence_is_named_and_skips_the_update(precision: str, tmp_path: Path) -> None:
+    model = TinyNet()
     with pytest.raises(InputError) as raised:
-        train(tmp_path, params(epochs=20), settings(1e20, precision))
+        train(tmp_path, params(epochs=20, batch_size=4), settings(1e20, precision), model)
+    assert model.steps <= 4 + 20, "it was to stop within 20 steps"
     text = str(raised.value)
     assert "training diverged" in text
     assert "at epoch 1, step" in text
+    assert "of 40, near" in text
     assert "dvc exp run -S train.lr=1e+19" in text
     assert not list((tmp_path / "resume").glob("*"))
 
@@ -278,6 +284,14 @@ def test_a_signal_finishes_the_step_and_saves(number: int, tmp_path: Path) -> No
     state = Checkpoint(tmp_path / "resume", "run", 60).load()
     assert state is not None
     assert state[1]["step"] == 3
+
+
+def test_a_second_signal_ends_it_at_once() -> None:
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.received == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_deterministic_kernels_change_nothing_but_speed(tmp_path: Path) -> None:
