@@ -17,7 +17,7 @@ from src.params import Params
 from src.run import Run
 from src.step import validate
 from tests.conftest import tiny_data, tiny_values
-from tests.test_train import CPU, TinyNet, params, settings
+from tests.tiny import CPU, TinyNet, params, settings
 
 
 def test_steps_are_nesterovs_on_the_smoothed_loss() -> None:

@@ -21,38 +21,7 @@ from src.schedule import build_scheduler
 from src.stop import Stopped, StopRequest
 from src.train import EpochLog, fit, metrics, resolve_lr
 from tests.conftest import tiny_data, tiny_values
-
-CPU = torch.device("cpu")
-
-
-class TinyNet(torch.nn.Module):
-    """Two convolutions with batch norm: all that a run touches, in milliseconds."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps = 0
-        generator = torch.Generator().manual_seed(0)
-        self.conv1 = torch.nn.Conv2d(3, 8, 3, stride=4)
-        self.bn = torch.nn.BatchNorm2d(8)
-        self.fc = torch.nn.Linear(8, 10)
-        with torch.no_grad():
-            for layer in (self.conv1, self.fc):
-                layer.weight.copy_(0.2 * torch.randn(layer.weight.shape, generator=generator))
-                layer.bias.zero_()  # type: ignore[union-attr]
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        self.steps += self.training
-        return self.fc(self.bn(self.conv1(images)).relu().mean((2, 3)))
-
-
-def params(**train: Any) -> Params:
-    values = tiny_values()
-    values["train"] |= {"resolution": [32], "epochs": 3, "batch_size": 16, **train}
-    return Params.model_validate(values)
-
-
-def settings(lr: float = 0.05, precision: str = "fp32") -> Settings:
-    return Settings(lr=lr, base_lr=0.01, device=CPU, precision=precision, workers=0)
+from tests.tiny import TinyNet, params, settings
 
 
 def train(
