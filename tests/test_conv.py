@@ -15,7 +15,7 @@ from src.conv import Axis, Conv2d, ProductConvolution, use_products
 from src.model import build_model
 from src.run import Row
 from src.runtime import DTYPES
-from tests.test_train import params, settings, train
+from tests.tiny import params, settings, train
 
 Convolve = Callable[[Tensor, Tensor], Any]
 

@@ -178,7 +178,7 @@ LOSS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(LOSS, max_size=60), st.booleans())
 @example([0, 2, 1, 0, 3, 3, 3, 3, 3, 3], False)  # no negative slope after the second smoothing
 @example([1, 0, -1, 1, 1, 1, 1, 1, 1, 0, 1], False)  # ragged where it first falls

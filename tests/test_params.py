@@ -145,7 +145,7 @@ JUNK = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(key=st.sampled_from(leaves(VALUES)), junk=JUNK)
 def test_any_value_is_taken_or_named(key: str, junk: object) -> None:
     """Either a frozen configuration or sentences that name the key; no other exception."""

@@ -15,22 +15,13 @@ import torch
 from src.checkpoint import Checkpoint
 from src.errors import InputError
 from src.params import Params
-from src.run import Row, Run, Settings
+from src.run import Run
 from src.runtime import set_deterministic
 from src.schedule import build_scheduler
 from src.stop import Stopped, StopRequest
 from src.train import EpochLog, fit, metrics, resolve_lr
 from tests.conftest import tiny_data, tiny_values
-from tests.tiny import TinyNet, params, settings
-
-
-def train(
-    folder: Path, wanted: Params, used: Settings, model: torch.nn.Module | None = None
-) -> tuple[list[Row], torch.nn.Module]:
-    model = model or TinyNet()
-    checkpoint = Checkpoint(folder / "resume", "run", wanted.train.checkpoint_seconds)
-    log = EpochLog(folder / "training.csv", folder / "train.jsonl", "run", 0.0)
-    return fit(model, tiny_data(), wanted, used, checkpoint, log), model
+from tests.tiny import TinyNet, params, settings, train
 
 
 def test_it_learns(tmp_path: Path) -> None:

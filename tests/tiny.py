@@ -1,12 +1,15 @@
 """A network, parameters and settings with which a run takes milliseconds."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from src.checkpoint import Checkpoint
 from src.params import Params
-from src.run import Settings
-from tests.conftest import tiny_values
+from src.run import Row, Settings
+from src.train import EpochLog, fit
+from tests.conftest import tiny_data, tiny_values
 
 CPU = torch.device("cpu")
 
@@ -39,3 +42,12 @@ def params(**train: Any) -> Params:
 
 def settings(lr: float = 0.05, precision: str = "fp32") -> Settings:
     return Settings(lr=lr, base_lr=0.01, device=CPU, precision=precision, workers=0)
+
+
+def train(
+    folder: Path, wanted: Params, used: Settings, model: torch.nn.Module | None = None
+) -> tuple[list[Row], torch.nn.Module]:
+    model = model or TinyNet()
+    checkpoint = Checkpoint(folder / "resume", "run", wanted.train.checkpoint_seconds)
+    log = EpochLog(folder / "training.csv", folder / "train.jsonl", "run", 0.0)
+    return fit(model, tiny_data(), wanted, used, checkpoint, log), model
