@@ -87,8 +87,8 @@ def main() -> None:
     results = read_results(RESULTS)
     for name in LEVERS:
         for key in ("val_accuracy", "averaged"):
-            values = [results[f"{name}, seed {seed}"][key] for seed in SEEDS]
-            mean, spread = statistics.mean(values), statistics.stdev(values)
+            found = [results[f"{name}, seed {seed}"][key] for seed in SEEDS]
+            mean, spread = statistics.mean(found), statistics.stdev(found)
             print(f"{name:<32}{key:<14}{mean:.2%} ± {spread:.2%}")
 
 

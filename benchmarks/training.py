@@ -111,7 +111,7 @@ def torch_model() -> nn.Module:
     model = build_model("resnet18", 10)
     for module in model.modules():
         if isinstance(module, Conv2d):
-            module.__class__ = nn.Conv2d
+            module.__class__ = nn.Conv2d  # type: ignore[assignment]
     return model
 
 
@@ -201,7 +201,7 @@ def other_rates(data: TrainingData, settings: Settings, wait: Wait) -> dict[str,
         f"loader alone, {workers or 'no'} workers": loader_rate(data, params, device, workers, wait)
         for workers in sorted({0, settings.workers})
     }
-    model = build_model("resnet18", 10).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    model = build_model("resnet18", 10).to(device, memory_format=torch.channels_last).eval()
     normalize = Normalize(data.mean, data.std, device)
     # A GPU is not filled by less than a test set.
     seen = 10_000 if device.type == "cuda" else 500
