@@ -1,7 +1,11 @@
 """What leaves the loader: keyed, in order, the same from any worker."""
 
 import itertools
+import os
+import signal
+import time
 import tracemalloc
+from multiprocessing import active_children, get_context
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -17,10 +21,12 @@ from src.loader import (
     BatchKeys,
     Normalize,
     augmented_batches,
+    start_worker,
     to_device,
     worker_count,
 )
 from src.shapes import draw
+from src.stop import StopRequest
 
 CPU = torch.device("cpu")
 PIPELINE: list[dict[str, Any]] = [
@@ -71,6 +77,37 @@ def same(one: list[Any], other: list[Any]) -> bool:
 )
 def test_workers_do_not_matter(split: Split, workers: int, method: str) -> None:
     assert same(batches(split, 0), batches(split, workers, method))
+
+
+def test_ctrl_c_leaves_the_workers_at_work(split: Split) -> None:
+    """It reaches the whole group, and the trainer still wants the batches of its last step."""
+    keys = BatchKeys(len(split), 16, 5, 0, 30)
+    loaded = iter(augmented_batches(Augmented(split, Augment(PIPELINE, 5)), keys, 1, CPU))
+    received = [next(loaded)]
+    (worker,) = active_children()
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGINT)
+    received += loaded
+    assert same(received, batches(split, 0, last=30))
+
+
+def test_a_worker_can_be_ended_while_training_handles_signals() -> None:
+    """It must not inherit the trainer's handler, which only notes the wish."""
+    context = get_context("fork")
+    started = context.Event()
+
+    def work() -> None:
+        start_worker(0)
+        started.set()
+        time.sleep(30)
+
+    with StopRequest():
+        worker = context.Process(target=work)
+        worker.start()
+        assert started.wait(30)
+        worker.terminate()
+        worker.join()
+    assert worker.exitcode == -signal.SIGTERM
 
 
 def test_batches_are_uint8_and_whole(split: Split) -> None:
