@@ -12,6 +12,7 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from src.augment import Augment, draw_examples
 from src.cifar_binary import Split
@@ -51,12 +52,17 @@ def split() -> Split:
     return Split(images, labels)
 
 
+def loader(
+    split: Split, workers: int, method: str = "", first: int = 0, last: int = 9
+) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
+    keys = BatchKeys(len(split), 16, 5, first, last)
+    return augmented_batches(Augmented(split, Augment(PIPELINE, 5)), keys, workers, CPU, method)
+
+
 def batches(
     split: Split, workers: int, method: str = "", first: int = 0, last: int = 9
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    keys = BatchKeys(len(split), 16, 5, first, last)
-    loader = augmented_batches(Augmented(split, Augment(PIPELINE, 5)), keys, workers, CPU, method)
-    return list(loader)
+    return list(loader(split, workers, method, first, last))
 
 
 def same(one: list[Any], other: list[Any]) -> bool:
@@ -81,8 +87,7 @@ def test_workers_do_not_matter(split: Split, workers: int, method: str) -> None:
 
 def test_ctrl_c_leaves_the_workers_at_work(split: Split) -> None:
     """It reaches the whole group, and the trainer still wants the batches of its last step."""
-    keys = BatchKeys(len(split), 16, 5, 0, 30)
-    loaded = iter(augmented_batches(Augmented(split, Augment(PIPELINE, 5)), keys, 1, CPU))
+    loaded = iter(loader(split, 1, last=30))
     received = [next(loaded)]
     (worker,) = active_children()
     assert worker.pid is not None
@@ -248,11 +253,10 @@ def test_workers_suit_the_device(
 @pytest.mark.parametrize("workers", [0, 2])
 def test_memory_does_not_grow_with_epochs(split: Split, workers: int) -> None:
     """Of this process, over 60 epochs after 5 to warm up."""
-    keys = BatchKeys(len(split), 16, 5, 0, 3 * 65)
-    loader = augmented_batches(Augmented(split, Augment(PIPELINE, 5)), keys, workers, CPU)
+    loaded = loader(split, workers, last=3 * 65)
     tracemalloc.start()
     try:
-        for step, _ in enumerate(loader):
+        for step, _ in enumerate(loaded):
             if step == 3 * 5:
                 before = tracemalloc.get_traced_memory()[0]
         after = tracemalloc.get_traced_memory()[0]
