@@ -42,27 +42,30 @@ def read_flags(name: str, flags: tuple[str, ...]) -> Namespace:
 
 
 def read_inputs(name: str) -> Inputs:
-    """The digest of each dep and the value of each param that dvc.yaml names for the stage."""
-    stage = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][name]
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    inputs: Inputs = {path: sha256_file(Path(path)) for path in stage["deps"]}
-    for key in stage["params"]:
-        value = params
-        for part in key.split("."):
-            value = value[part]
-        inputs[f"params.yaml: {key}"] = value
+    """The digest of each dep and the value of each param that dvc.yaml names for the stage.
+
+    Raises InputError where one of them cannot be read.
+    """
+    try:
+        stage = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][name]
+        params = yaml.safe_load(Path("params.yaml").read_text())
+        inputs: Inputs = {path: sha256_file(Path(path)) for path in stage["deps"]}
+        for key in stage["params"]:
+            value = params
+            for part in key.split("."):
+                value = value[part]
+            inputs[f"params.yaml: {key}"] = value
+    except (yaml.YAMLError, LookupError, TypeError, OSError) as error:
+        raise InputError(
+            f"{name}: params.yaml, dvc.yaml or an input cannot be read "
+            f"({' '.join(str(error).split())}); nothing is recorded. Mend it and run again"
+        ) from error
     return inputs
 
 
 def check_unchanged(name: str, before: Inputs) -> None:
     """InputError where an input is no longer what it was when the stage started."""
-    try:
-        after = read_inputs(name)
-    except (yaml.YAMLError, LookupError, TypeError, OSError) as error:
-        raise InputError(
-            f"{name}: params.yaml, dvc.yaml or an input can no longer be read "
-            f"({' '.join(str(error).split())}); nothing is recorded. Mend it and run again"
-        ) from error
+    after = read_inputs(name)
     changed = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
     if changed:
         raise InputError(
