@@ -22,6 +22,7 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
 import albumentations
 import cv2
+from pydantic import ValidationError
 
 # OpenCV's own threads would fight with the loader's processes and with torch.
 cv2.setNumThreads(0)
@@ -36,6 +37,16 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".")
 
 
+def faults(error: ValidationError) -> str:
+    """What pydantic says of each argument: its value, and what would be right."""
+    rules: dict[str, list[str]] = {}
+    for fault in error.errors(include_url=False):
+        argument = ".".join(map(str, fault["loc"][:1]))
+        value = "" if fault["type"] == "missing" else f"{fault['input']!r}: "
+        rules.setdefault(f"{argument}: {value}", []).append(fault["msg"])
+    return "; ".join(subject + " or ".join(texts) for subject, texts in rules.items())
+
+
 def build_transform(name: str, arguments: Mapping[str, Any]) -> albumentations.BasicTransform:
     """The named transform; InputError for a name or an argument Albumentations does not have."""
     transform = getattr(albumentations, name, None)
@@ -45,7 +56,9 @@ def build_transform(name: str, arguments: Mapping[str, Any]) -> albumentations.B
         # strict turns Albumentations' warnings about unknown arguments into errors.
         return transform(**arguments, strict=True)
     except (ValueError, TypeError) as error:
-        raise InputError(f"augment.{name}: {one_line(error)} (params.yaml)") from error
+        cause = error.__cause__
+        text = faults(cause) if isinstance(cause, ValidationError) else one_line(error)
+        raise InputError(f"augment.{name}: {text} (params.yaml)") from error
 
 
 def draw_examples(

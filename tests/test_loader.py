@@ -184,7 +184,12 @@ def test_normalize_gives_zero_mean_and_unit_deviation(split: Split) -> None:
         ({"HorizontalFlop": {"p": 0.5}}, r"augment\.HorizontalFlop: is not a transform"),
         ({"Compose": {"p": 0.5}}, r"augment\.Compose: is not a transform"),
         ({"HorizontalFlip": {"q": 1, "p": 0.5}}, r"augment\.HorizontalFlip: .*'q'"),
-        ({"HorizontalFlip": {"p": 2.0}}, r"augment\.HorizontalFlip: .*less than or equal to 1"),
+        (
+            {"HorizontalFlip": {"p": 2.0}},
+            r"augment\.HorizontalFlip: p: 2\.0: .*than or equal to 1 \(",
+        ),
+        ({"RandomCrop": {"height": "a", "p": 1.0}}, r"height: 'a': .*integer.*; width: Field req"),
+        ({"CoarseDropout": {"fill": "pink", "p": 1.0}}, "fill: 'pink': .*tuple or .*number.* or "),
         ({"RandomCrop": {"height": 64, "width": 64, "p": 1.0}}, "augment: fails on an image"),
         ({"RandomCrop": {"height": 16, "width": 16, "p": 1.0}}, r"must return 32×32×3.*16×16×3"),
         ({"ToFloat": {"p": 1.0}}, "must return 32×32×3 uint8, not 32×32×3 float32"),
