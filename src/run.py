@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from src.augment import Augment
 from src.checkpoint import State
 from src.errors import InputError
+from src.graph import RecordedStep, Work
 from src.loader import Augmented, BatchKeys, Normalize, augmented_batches, to_device
 from src.params import Params
 from src.runtime import autocast
@@ -58,6 +59,13 @@ class Run:
         # Summed on the device since the epoch began: loss, correct; and the first bad step or -1.
         self.sums = torch.zeros(2, device=device)
         self.first_bad = torch.full((), -1, dtype=torch.int64, device=device)
+        # The device's own count of steps, for what must not wait for the host's.
+        self.steps_done = torch.zeros((), dtype=torch.int64, device=device)
+        # fp16's scaler keeps values on the host, which a graph would never read again.
+        graph = device.type == "cuda" and not self.scaler.is_enabled()
+        self.device_step: Work = (
+            RecordedStep(self.compute, self.optimizer, self.altered()) if graph else self.compute
+        )
 
     def batches(self) -> Any:
         """The loader of all batches that are still to come."""
@@ -66,21 +74,34 @@ class Run:
         dataset = Augmented(self.data.train, Augment(self.params.augment, seed))
         return augmented_batches(dataset, keys, self.settings.workers, self.settings.device)
 
-    def train_step(self, images: Tensor, labels_cpu: Tensor) -> None:
+    def train_step(self, images: Tensor, labels: Tensor) -> None:
         """One update from (B, 32, 32, 3) uint8 images; nothing waits for the device."""
-        labels = to_device(labels_cpu, self.settings.device)
-        inputs = resize(self.normalize(images), self.side(self.step))
+        self.device_step(images, labels, self.side(self.step))
+        if not isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step()
+        self.step += 1
+
+    def compute(self, images: Tensor, labels: Tensor, side: int) -> None:
+        """What the device does in a step; of the host's values it reads the rate alone."""
+        targets = to_device(labels, self.settings.device)
+        inputs = resize(self.normalize(images), side)
         with autocast(self.settings.precision, self.settings.device):
             logits = self.model(inputs)
         loss = F.cross_entropy(
-            logits.float(), labels, label_smoothing=self.params.train.label_smoothing
+            logits.float(), targets, label_smoothing=self.params.train.label_smoothing
         )
         self.scaler.scale(loss).backward()
         self.update(loss.detach())
         with torch.no_grad():
-            correct = (logits.argmax(1) == labels).sum()
-            self.sums += torch.stack([loss.detach() * len(labels), correct])
-        self.step += 1
+            correct = (logits.argmax(1) == targets).sum()
+            self.sums += torch.stack([loss.detach() * len(targets), correct])
+        self.steps_done += 1
+
+    def altered(self) -> list[Tensor]:
+        """Every tensor that a step changes for the next."""
+        momentum = [self.optimizer.state[p]["momentum_buffer"] for p in self.model.parameters()]
+        counts = [self.sums, self.first_bad, self.steps_done]
+        return [*self.model.state_dict().values(), *momentum, *counts]
 
     def side(self, step: int) -> int:
         """The side of the images at a step, in pixels: equal shares of training for each."""
@@ -100,9 +121,8 @@ class Run:
             self.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.first_bad = torch.where(bad & (self.first_bad < 0), self.step, self.first_bad)
-        if not isinstance(self.scheduler, ReduceLROnPlateau):
-            self.scheduler.step()
+        first = bad & (self.first_bad < 0)
+        self.first_bad.copy_(torch.where(first, self.steps_done, self.first_bad))
 
     def check_finite(self) -> None:
         """InputError where an update was skipped as not finite.
@@ -183,6 +203,7 @@ class Run:
             self.optimizer.state[parameter]["momentum_buffer"].copy_(tensors[f"momentum.{name}"])
         self.sums.copy_(tensors["sums"])
         self.step, self.history = values["step"], values["history"]
+        self.steps_done.fill_(self.step)
         self.scheduler.load_state_dict(values["scheduler"])
         self.scaler.load_state_dict(values["scaler"])
         self.optimizer.param_groups[0]["lr"] = values["lr"]

@@ -1,0 +1,74 @@
+"""A training step as a CUDA graph: recorded once, then replayed by one call.
+
+A GPU finishes the small kernels of a step faster than the host can launch them one by one.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+Work = Callable[[Tensor, Tensor, int], None]
+
+
+class RecordedStep:
+    """`work(images, labels, side)` replayed from a graph, one for each side.
+
+    altered: every tensor that outlives a step and is changed by it. All batches have one shape.
+    """
+
+    def __init__(self, work: Work, optimizer: Optimizer, altered: list[Tensor]) -> None:
+        self.work, self.optimizer, self.altered = work, optimizer, altered
+        self.lr = torch.zeros((), device=altered[0].device)
+        self.batch: tuple[Tensor, Tensor] | None = None
+        self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
+
+    def __call__(self, images: Tensor, labels: Tensor, side: int) -> None:
+        if self.batch is None:
+            self.batch = images.to(self.lr.device), labels.to(self.lr.device)
+        # A graph reads from where it was recorded: the batch and the rate are written there.
+        for place, given in zip(self.batch, (images, labels), strict=True):
+            place.copy_(given, non_blocking=True)
+        self.lr.fill_(self.optimizer.param_groups[0]["lr"])
+        if side not in self.graphs:
+            self.graphs[side] = self.record(*self.batch, side)
+        self.graphs[side].replay()
+
+    def record(self, images: Tensor, labels: Tensor, side: int) -> torch.cuda.CUDAGraph:
+        """The graph of a step. Nothing has changed when it is there."""
+        before = [tensor.clone() for tensor in self.altered]
+        graph = torch.cuda.CUDAGraph()
+        with rate_on_device(self.optimizer, self.lr):
+            # On first use libraries choose kernels and take memory, which no graph can hold.
+            with own_stream():
+                self.work(images, labels, side)
+            for tensor, saved in zip(self.altered, before, strict=True):
+                tensor.copy_(saved)
+            # thread_local: the loader's thread goes on pinning memory meanwhile.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self.work(images, labels, side)
+        return graph
+
+
+@contextmanager
+def own_stream() -> Iterator[None]:
+    """A stream between all that was asked for before and all that comes after."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream().wait_stream(stream)
+
+
+@contextmanager
+def rate_on_device(optimizer: Optimizer, lr: Tensor) -> Iterator[None]:
+    """Let the optimizer read its rate from a tensor; a number would be recorded for ever."""
+    (group,) = optimizer.param_groups
+    number = group["lr"]
+    group["lr"] = lr
+    try:
+        yield
+    finally:
+        group["lr"] = number
