@@ -7,12 +7,12 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export NO_ALBUMENTATIONS_UPDATE := 1
 READY := .venv/.ready
 
-.PHONY: help demo repro quick seed best test test-all check bench figures lock
+.PHONY: help demo repro quick best test test-all check bench figures lock
 help:
 	@echo "make demo      the whole pipeline on the built-in sample, in minutes, on a CPU"
-	@echo "make repro     the real one, on CIFAR-10"
-	@echo "make seed      the seed's method: SGD, range test, ReduceLROnPlateau, 28 epochs; 93.0% in 2.5 h on two cores of Zen 4"
-	@echo "make best      a recipe meant for accuracy, on a GPU; not run yet"
+	@echo "make repro     the real one, on CIFAR-10, for a GPU: 93.4% in 90 seconds on an H200"
+	@echo "make quick     a recipe for two CPU cores: 87% in 13 to 65 minutes"
+	@echo "make best      a recipe meant for accuracy, on a GPU; not run to its end yet"
 	@echo "make test      checks and tests, 3 to 7 minutes on two cores; make test-all: the exhaustive ones too"
 	@echo "make bench     images a second beside the usual script, on this machine"
 	@echo "make figures   copy the last run's pictures into docs/images"
@@ -33,10 +33,8 @@ demo: $(READY)
 repro: $(READY)
 	dvc repro
 
-# params.yaml is the quick recipe; the others are experiments beside it.
-quick: repro
-
-seed best: $(READY)
+# params.yaml is the default recipe; the others are experiments beside it.
+quick best: $(READY)
 	python recipes/run.py $@
 
 check: $(READY)

@@ -15,9 +15,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.models.resnet import BasicBlock
 
 from benchmarks.rates import SIDE, measured, read_results
-from benchmarks.training import changed
+from benchmarks.training import changed, quick_params
 from src.model import build_model
-from src.params import Params, load_params
+from src.params import Params
 from src.run import Run, Settings
 from src.runtime import start
 from src.step import validate
@@ -37,6 +37,8 @@ def own_group(rate: float, run: Run) -> None:
     group["params"] = [p for p in group["params"] if p.dim() > 1]
     rates = {k: rate * group[k] for k in ("lr", "initial_lr", "max_lr", "min_lr")}
     run.optimizer.add_param_group({**group, **rates, "params": small, "weight_decay": 0.0})
+    # A step recorded for a GPU has one rate.
+    run.device_step = run.compute
 
 
 def quiet_branches(run: Run) -> None:
@@ -74,7 +76,7 @@ def training(
 
 def main() -> None:
     params = changed(
-        load_params(), train={"epochs": 1, "resolution": [SIDE], "schedule": "one_cycle"}
+        quick_params(), train={"epochs": 1, "resolution": [SIDE], "schedule": "one_cycle"}
     )
     machine = start(params.train.precision, params.train.deterministic)
     data = read_training_data(Path("data"), Path("metrics/download.json"), params.data)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.training import changed
+from benchmarks.training import changed, quick_params
 from src.errors import InputError
 from src.figures.style import (
     BLUE,
@@ -29,7 +29,7 @@ from src.figures.style import (
 from src.files import write_json
 from src.lr_find import range_test
 from src.model import build_model
-from src.params import Params, load_params
+from src.params import Params
 from src.run import Run, Settings
 from src.runtime import start
 from src.training_data import TrainingData, read_training_data
@@ -118,7 +118,7 @@ draw_rates = drawn(build_rates)
 
 
 def main() -> None:
-    params = load_params()
+    params = quick_params()
     machine = start(params.train.precision, params.train.deterministic)
     folder, report = Path("data"), Path("metrics/download.json")
     data = read_training_data(folder, report, params.data)

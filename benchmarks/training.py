@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch import nn
 
 from benchmarks.usual import best_public_steps, usual_steps
+from recipes.run import merge
 from src.augment import Augment
 from src.cifar_binary import Split
 from src.conv import Conv2d
@@ -30,7 +32,7 @@ from src.files import write_json
 from src.gradcam import grad_cam
 from src.loader import Augmented, BatchKeys, Normalize, augmented_batches, worker_count
 from src.model import build_model
-from src.params import Params, load_params
+from src.params import Params
 from src.run import Run, Settings
 from src.runtime import DTYPES, pick_device, set_threads, start
 from src.shapes import CLASSES, draw
@@ -61,10 +63,18 @@ def changed(params: Params, **sections: dict[str, Any]) -> Params:
     return params.model_copy(update=updates)
 
 
+def quick_params() -> Params:
+    """The quick recipe, whose mirror and shift the other loops have too."""
+    values, recipe = (
+        yaml.safe_load(Path(path).read_text()) for path in ("params.yaml", "recipes/quick.yaml")
+    )
+    return Params.model_validate(merge(values, recipe))
+
+
 def benchmark_params(epochs: int) -> Params:
-    """params.yaml at full size, without a validation split."""
+    """The quick recipe at full size, without a validation split."""
     return changed(
-        load_params(),
+        quick_params(),
         train={"epochs": epochs, "batch_size": BATCH, "resolution": [32], "schedule": "cosine"},
     )
 
@@ -235,7 +245,7 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def main() -> None:
-    device, precision = start("auto", deterministic=load_params().train.deterministic)
+    device, precision = start("auto", deterministic=quick_params().train.deterministic)
     wait = waiting(device)
     # A GPU sees as many as CIFAR-10 has; on a CPU no loop should end an epoch, and start its
     # workers anew, among the few steps measured.
