@@ -12,7 +12,7 @@ Try next:
   dvc exp run -S train.lr=0.02     # one number changed: train, evaluate and gradcam run again
   dvc metrics diff                 # what it did to the figures
   dvc plots show                   # all curves in one page
-The real thing, on CIFAR-10: make repro"""
+The real thing, on CIFAR-10, from the folder above: make repro, or on a CPU: make quick"""
 
 
 def main() -> None:
