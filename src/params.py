@@ -174,6 +174,9 @@ class Params(Section):
                 )
             if "p" not in arguments:
                 raise ValueError(f"{name} must state p, the probability that it is applied")
+            p = arguments["p"]
+            if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
+                raise ValueError(f"{name}: p: {p!r} is not a probability from 0 to 1")
         return augment
 
     @model_validator(mode="after")

@@ -67,6 +67,8 @@ BAD = [
     ("augment", [{"Normalize": {"p": 1.0}}], "augment: Normalize has no place here"),
     ("augment", [{"ToTensorV2": {"p": 1.0}}], "augment: ToTensorV2 has no place here"),
     ("augment", [{"HorizontalFlip": {}}], "augment: HorizontalFlip must state p"),
+    ("augment", [{"HorizontalFlip": {"p": 1.5}}], "HorizontalFlip: p: 1.5 is not a probability"),
+    ("augment", [{"HorizontalFlip": {"p": True}}], "HorizontalFlip: p: True is not a probability"),
     ("augment", ["HorizontalFlip"], "augment.0: 'HorizontalFlip' is not a mapping"),
     ("data.val_size", 0, "train.schedule: plateau needs data.val_size above 0"),
     ("gradcam.mistakes", 0, "gradcam.mistakes: 0 is not at least 1"),
