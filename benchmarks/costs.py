@@ -41,7 +41,7 @@ def checkpoint_seconds() -> float:
 
 
 def augmentation_microseconds() -> dict[str, float]:
-    """An image through the pipeline of params.yaml, with and without keys, in turn."""
+    """An image through the pipeline of the quick recipe, with and without keys, in turn."""
     images = sample(500).train.images
     augment = Augment(benchmark_params(1).augment, 0)
     augment.pipeline.set_random_state(np.random.default_rng(0), random.Random(0))

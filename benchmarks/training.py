@@ -23,7 +23,7 @@ import yaml
 from torch import nn
 
 from benchmarks.usual import best_public_steps, usual_steps
-from recipes.run import merge
+from recipes.run import merge, read_recipe
 from src.augment import Augment
 from src.cifar_binary import Split
 from src.conv import Conv2d
@@ -65,10 +65,8 @@ def changed(params: Params, **sections: dict[str, Any]) -> Params:
 
 def quick_params() -> Params:
     """The quick recipe, whose mirror and shift the other loops have too."""
-    values, recipe = (
-        yaml.safe_load(Path(path).read_text()) for path in ("params.yaml", "recipes/quick.yaml")
-    )
-    return Params.model_validate(merge(values, recipe))
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    return Params.model_validate(merge(values, read_recipe("quick")))
 
 
 def benchmark_params(epochs: int) -> Params:

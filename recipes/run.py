@@ -12,6 +12,11 @@ import yaml
 FOLDER = Path(__file__).parent
 
 
+def read_recipe(name: str) -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    return values
+
+
 def overrides(values: Any, prefix: str = "") -> Iterator[str]:
     """`key=value` for each leaf, in the words of `dvc exp run -S`."""
     if isinstance(values, dict):
@@ -60,7 +65,7 @@ def main() -> None:
     names = sorted(path.stem for path in FOLDER.glob("*.yaml"))
     if len(sys.argv) != 2 or sys.argv[1] not in names:
         sys.exit(f"error: name one recipe: {', '.join(names)}")
-    values = yaml.safe_load((FOLDER / f"{sys.argv[1]}.yaml").read_text())
+    values = read_recipe(sys.argv[1])
     check_params(values, sys.argv[1])
     flags = [word for override in overrides(values) for word in ("-S", override)]
     os.execvp("dvc", ["dvc", "exp", "run", "-n", sys.argv[1], *flags])

@@ -6,16 +6,15 @@ from typing import Any
 import pytest
 import torch
 
-from src.checkpoint import Checkpoint
 from src.errors import InputError
 from src.graph import RecordedStep
 from src.params import Params
 from src.run import Run, Settings
 from src.runtime import set_deterministic
 from src.stop import Stopped
-from src.train import EpochLog, fit
+from src.train import EpochLog
 from tests.conftest import tiny_data
-from tests.tiny import TinyNet, params
+from tests.tiny import TinyNet, params, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 
@@ -27,13 +26,13 @@ def deterministic() -> Any:
     set_deterministic(False)
 
 
-def settings(lr: float = 2**-4, workers: int = 2) -> Settings:
+def settings() -> Settings:
     # A power of two is the same number in the graph's single precision.
-    return Settings(lr, lr / 8, torch.device("cuda"), "bf16", workers)
+    return Settings(2**-4, 2**-7, torch.device("cuda"), "bf16", workers=2)
 
 
-def trained(wanted: Params, recorded: bool, steps: int, used: Settings | None = None) -> Run:
-    run = Run(TinyNet(), tiny_data(), wanted, used or settings())
+def trained(wanted: Params, recorded: bool, steps: int) -> Run:
+    run = Run(TinyNet(), tiny_data(), wanted, settings())
     if not recorded:
         run.device_step = run.compute
     for (images, labels), _ in zip(run.batches(), range(steps), strict=False):
@@ -97,15 +96,12 @@ class Interrupted(EpochLog):
 def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     wanted = params(schedule="one_cycle", resolution=[16, 32], epochs=4)
 
-    def ended(kind: type[EpochLog], folder: Path) -> dict[str, torch.Tensor]:
-        model = TinyNet()
-        checkpoint = Checkpoint(folder / "resume", "run", 1e9)
-        log = kind(folder / "training.csv", folder / "train.jsonl", "run", 0.0)
-        fit(model, tiny_data(), wanted, settings(), checkpoint, log)
+    def ended(folder: Path, log_kind: type[EpochLog] = EpochLog) -> dict[str, torch.Tensor]:
+        _, model = train(folder, wanted, settings(), log_kind=log_kind)
         return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
 
-    whole = ended(EpochLog, tmp_path / "whole")
+    whole = ended(tmp_path / "whole")
     with pytest.raises(Stopped):
-        ended(Interrupted, tmp_path / "parts")
-    resumed = ended(EpochLog, tmp_path / "parts")
+        ended(tmp_path / "parts", Interrupted)
+    resumed = ended(tmp_path / "parts")
     assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from recipes.run import check_params, merge, overrides
+from recipes.run import check_params, merge, overrides, read_recipe
 from src.params import Params
 from tests.conftest import ROOT, committed_params, run
 
@@ -16,7 +16,7 @@ RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_is_a_valid_difference(name: str) -> None:
     values = yaml.safe_load(committed_params())
-    recipe = yaml.safe_load((ROOT / f"recipes/{name}.yaml").read_text())
+    recipe = read_recipe(name)
 
     def differs(old: object, new: object, path: str) -> None:
         if isinstance(old, dict) and isinstance(new, dict):
@@ -37,7 +37,7 @@ def test_a_recipe_reaches_dvc_as_it_is_written(name: str, tmp_path: Path) -> Non
 
     path = tmp_path / "params.yaml"
     path.write_text(committed_params())
-    recipe = yaml.safe_load((ROOT / f"recipes/{name}.yaml").read_text())
+    recipe = read_recipe(name)
     apply_overrides(path, list(overrides(recipe)))
     values = yaml.safe_load(committed_params())
     assert yaml.safe_load(path.read_text()) == merge(values, recipe)

@@ -45,9 +45,13 @@ def settings(lr: float = 0.05, precision: str = "fp32") -> Settings:
 
 
 def train(
-    folder: Path, wanted: Params, used: Settings, model: torch.nn.Module | None = None
+    folder: Path,
+    wanted: Params,
+    used: Settings,
+    model: torch.nn.Module | None = None,
+    log_kind: type[EpochLog] = EpochLog,
 ) -> tuple[list[Row], torch.nn.Module]:
     model = model or TinyNet()
     checkpoint = Checkpoint(folder / "resume", "run", wanted.train.checkpoint_seconds)
-    log = EpochLog(folder / "training.csv", folder / "train.jsonl", "run", 0.0)
+    log = log_kind(folder / "training.csv", folder / "train.jsonl", "run", 0.0)
     return fit(model, tiny_data(), wanted, used, checkpoint, log), model
