@@ -68,8 +68,9 @@ def _unzip(archive: Path, limit: int) -> bytes:
 
 
 def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo, size: int, archive: Path) -> bytes:
-    # extractfile would follow a link, so the type comes first.
-    file = tar.extractfile(member) if member.isreg() else None
+    # extractfile would follow a link, and fill a sparse file with zeros to any size it claims.
+    ordinary = member.isreg() and not member.issparse()
+    file = tar.extractfile(member) if ordinary else None
     if file is None:
         raise fault(archive, f"{member.name} is not an ordinary file")
     if member.size != size:

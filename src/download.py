@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from src.cifar_archive import CLASS_NAMES, TEST_BATCH, TRAIN_BATCHES, fault, read_members
 from src.cifar_binary import RECORD_BYTES, canonical_order, content_digest, from_records
 
-NUM_CLASSES = 10
 RETRIES = 2  # after the first try; pooch waits 1 s, then 2 s
 ABANDONED_S = 3600  # a live download writes far more often than this
 
@@ -32,6 +31,7 @@ class Source:
     train_digest: str
     test_digest: str
     batch_records: int  # in each of the five train batches and in the test batch
+    classes: tuple[str, ...]  # by label
 
 
 CIFAR10 = Source(
@@ -40,7 +40,10 @@ CIFAR10 = Source(
     train_digest="55a61f79a40ece2ceda9fb5f9f7078f6ea2fc4952489cef56682bcf92cfcc260",
     test_digest="325704b01eb92e1e2a6215ae6a916bb7db7de054af0c496be1c7be2e0fcfbf5f",
     batch_records=10_000,
-)
+    classes=(
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
+    ),
+)  # fmt: skip
 
 
 def load_cifar10(
@@ -58,21 +61,23 @@ def load_cifar10(
         raise fault(archive, "is not there, or not a file")
     members = read_members(archive, source.batch_records * RECORD_BYTES)
     names = members[CLASS_NAMES].decode(errors="replace").split()
-    if len(names) != NUM_CLASSES or len(set(names)) != NUM_CLASSES:
-        raise fault(archive, f"{CLASS_NAMES} does not hold {NUM_CLASSES} different names")
+    if names != [*source.classes]:
+        raise fault(archive, f"{CLASS_NAMES} does not hold {', '.join(source.classes)}")
     train = b"".join(members[name] for name in TRAIN_BATCHES)
     return (
-        _records(train, source.train_digest, archive, "train"),
-        _records(members[TEST_BATCH], source.test_digest, archive, "test"),
+        _records(train, source.train_digest, len(names), archive, "train"),
+        _records(members[TEST_BATCH], source.test_digest, len(names), archive, "test"),
         names,
     )
 
 
-def _records(content: bytes, digest: str, archive: Path, split: str) -> NDArray[np.uint8]:
+def _records(
+    content: bytes, digest: str, classes: int, archive: Path, split: str
+) -> NDArray[np.uint8]:
     records = np.frombuffer(content, np.uint8).reshape(-1, RECORD_BYTES)
     highest = records[:, 0].max()
-    if highest >= NUM_CLASSES:
-        raise fault(archive, f"a {split} label is {highest}, not 0 to {NUM_CLASSES - 1}")
+    if highest >= classes:
+        raise fault(archive, f"a {split} label is {highest}, not 0 to {classes - 1}")
     if content_digest(records) != digest:
         raise fault(archive, f"its {split} images are not the official ones (digest {digest})")
     return canonical_order(records)

@@ -76,6 +76,7 @@ SOURCE = download.Source(
     train_digest=content_digest(TRAIN),
     test_digest=content_digest(TEST),
     batch_records=RECORDS,
+    classes=tuple(NAMES),
 )
 
 
@@ -200,6 +201,13 @@ def sparse(holes):
     return pack(layout(), (info, b""))
 
 
+def hollow_names(size):
+    """The archive with class names that are one hole of `size` bytes."""
+    info = tarfile.TarInfo(CLASS_NAMES)
+    info.pax_headers = {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(size)}
+    return pack({k: v for k, v in layout().items() if k != CLASS_NAMES}, (info, b""))
+
+
 def recursion():
     """A tar whose long-name headers nest deeper than Python's stack."""
     info = tarfile.TarInfo("x")
@@ -208,6 +216,7 @@ def recursion():
 
 
 BATCH = RECORDS * RECORD_BYTES
+NOT_THE_NAMES = f"{CLASS_NAMES} does not hold {', '.join(NAMES)}"
 REFUSED = {
     "empty file": (b"", "damaged"),
     "not gzip": (b"<html>404</html>", "damaged"),
@@ -246,17 +255,20 @@ REFUSED = {
     "negative size": (claiming(-512, "x"), "negative size"),
     "size beyond 64 bits": (claiming(2**80, "x"), "damaged"),
     "sparse nonsense": (sparse("0,x"), "damaged"),
+    "sparse names": (hollow_names(2**50), f"{CLASS_NAMES} is not an ordinary file"),
     "nested headers": (recursion(), "damaged"),
     "changed pixel": (changed_pixel(TRAIN_BATCHES[4], 3000), "train images are not the official"),
     "changed test pixel": (changed_pixel(TEST_BATCH, 3000), "test images are not the official"),
     "swapped splits": (pack(layout(np.concatenate([TRAIN[:-4], TEST]), TRAIN[-4:])), "not the off"),
     "label 10": (labelled(10), "a test label is 10, not 0 to 9"),
     "label 255": (labelled(255), "a test label is 255, not 0 to 9"),
-    "nine names": (names(b"a b c d e f g h i"), "does not hold 10 different names"),
-    "eleven names": (names(b"a b c d e f g h i j k"), "does not hold 10 different names"),
-    "eleven names, ten different": (names(b"a b c d e f g h i j j"), "does not hold 10"),
-    "a name twice": (names(b"a b c d e f g h i i"), "does not hold 10 different names"),
-    "no names": (names(b"\xff\0"), "does not hold 10 different names"),
+    "nine names": (names(" ".join(NAMES[:-1]).encode()), NOT_THE_NAMES),
+    "eleven names": (names(" ".join([*NAMES, "lorry"]).encode()), NOT_THE_NAMES),
+    "two names exchanged": (
+        names(" ".join([*NAMES[:8], "truck", "ship"]).encode()),
+        NOT_THE_NAMES,
+    ),
+    "no names": (names(b"\xff\0"), NOT_THE_NAMES),
 }
 
 
