@@ -62,6 +62,16 @@ def test_docs_name_the_accuracy_of_the_run(checkout: Path) -> None:
         assert f"{top1:.2%}" in (checkout / name).read_text(), name
 
 
+def test_the_overview_names_what_was_measured(checkout: Path) -> None:
+    text = (checkout / "docs/overview.md").read_text()
+    evaluation = json.loads((checkout / "metrics/evaluate.json").read_text())
+    assert f"temperature is {evaluation['temperature']:.2f}" in text
+    drops = json.loads((checkout / "metrics/gradcam.json").read_text())
+    for layer in ("layer1", "layer2", "layer3", "layer4"):
+        drop, other = drops[f"{layer}_drop"], drops[f"{layer}_drop_other_map"]
+        assert f"{layer} {drop:.3f} beside {other:.3f}" in text
+
+
 def test_there_are_no_open_ends_in_the_docs() -> None:
     for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         assert "<<" not in path.read_text(), path.name
