@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,29 @@ def check_params(recipe: dict[str, Any], name: str) -> None:
     git = subprocess.run(["git", "show", "HEAD:./params.yaml"], capture_output=True, check=False)
     if git.returncode:
         return  # not a git repository: dvc says so itself
-    committed, found = yaml.safe_load(git.stdout), yaml.safe_load(Path("params.yaml").read_text())
+    try:
+        found = yaml.safe_load(Path("params.yaml").read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        sys.exit(f"error: params.yaml cannot be read ({' '.join(str(error).split())})")
+    committed = yaml.safe_load(git.stdout)
     if found not in (committed, merge(committed, recipe)):
         sys.exit(
             f"error: params.yaml differs from the last commit, and {name} says only what differs "
             "from that; commit it, or go back with `git checkout params.yaml`"
         )
+
+
+def free_name(name: str) -> str:
+    """NAME, or NAME-2 and so on where experiments have the names before: DVC takes none twice."""
+    git = subprocess.run(
+        ["git", "for-each-ref", "--format=%(refname)", "refs/exps"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    taken = {ref.rpartition("/")[2] for ref in git.stdout.splitlines()}
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(free for free in names if free not in taken)
 
 
 def main() -> None:
@@ -68,7 +86,7 @@ def main() -> None:
     values = read_recipe(sys.argv[1])
     check_params(values, sys.argv[1])
     flags = [word for override in overrides(values) for word in ("-S", override)]
-    os.execvp("dvc", ["dvc", "exp", "run", "-n", sys.argv[1], *flags])
+    os.execvp("dvc", ["dvc", "exp", "run", "-n", free_name(sys.argv[1]), *flags])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from recipes.run import check_params, merge, overrides, read_recipe
+from recipes.run import check_params, free_name, main, merge, overrides, read_recipe
 from src.params import Params
 from tests.conftest import ROOT, committed_params, run
 
@@ -67,6 +67,45 @@ def test_values_that_another_run_left_stop_a_recipe(values: str, repository: Pat
     (repository / "params.yaml").write_text(f"seed: 0\ntrain: {{{values}}}\n")
     with pytest.raises(SystemExit, match=r"error: params\.yaml differs .* `git checkout params"):
         check_params(RECIPE, "seed")
+
+
+@pytest.mark.parametrize("text", ["train: [", "seed: 2024-13-01", None])
+def test_params_that_cannot_be_read_are_one_sentence(text: str | None, repository: Path) -> None:
+    path = repository / "params.yaml"
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(SystemExit, match=r"^error: params\.yaml cannot be read \(.+\)$"):
+        check_params(RECIPE, "seed")
+
+
+def test_a_recipe_run_again_gets_a_name_of_its_own(repository: Path) -> None:
+    """DVC refuses a name that an experiment has, and its --force would train all over again."""
+    head = run(repository, "git", "rev-parse", "HEAD").stdout.strip()
+    assert free_name("quick") == "quick"
+    for name in ("quick", "quick-2"):
+        run(repository, "git", "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/{name}", "HEAD")
+    assert free_name("quick") == "quick-3"
+    assert free_name("best") == "best"
+
+
+def test_the_command_names_the_recipe_and_all_its_values(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[list[str]] = []
+    monkeypatch.setattr("os.execvp", lambda _, words: given.append(words))
+    monkeypatch.setattr("sys.argv", ["run.py", "best"])
+    (repository / "params.yaml").write_text(committed_params())
+    run(repository, "git", "commit", "-qam", "the real ones")
+    main()
+    start = ["dvc", "exp", "run", "-n", "best"]
+    flags = [word for value in overrides(read_recipe("best")) for word in ("-S", value)]
+    assert given == [start + flags]
+
+
+@pytest.mark.parametrize("words", [[], ["slow"], ["quick", "best"]])
+def test_another_name_is_refused(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["run.py", *words])
+    with pytest.raises(SystemExit, match=r"^error: name one recipe: best, quick$"):
+        main()
 
 
 def test_without_git_dvc_has_the_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
