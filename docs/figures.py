@@ -5,6 +5,7 @@ equal to dvc.lock.
 """
 
 import shutil
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -12,9 +13,13 @@ PICTURES = ("lr_find", "training", "confusion", "calibration", "gradcam", "miscl
 
 
 def main() -> None:
-    for name in PICTURES:
-        shutil.copyfile(ROOT / f"plots/{name}.png", ROOT / f"docs/images/{name}.png")
-        print(f"docs/images/{name}.png")
+    pictures = [ROOT / f"plots/{name}.png" for name in PICTURES]
+    missing = [f"plots/{path.name}" for path in pictures if not path.exists()]
+    if missing:
+        sys.exit(f"error: {', '.join(missing)}: not there; `make repro` draws them")
+    for path in pictures:
+        shutil.copyfile(path, ROOT / "docs/images" / path.name)
+        print(f"docs/images/{path.name}")
 
 
 if __name__ == "__main__":

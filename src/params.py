@@ -227,7 +227,8 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); run this where {path} is"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    # ValueError: a date that there is not, a number too long; RecursionError: lists in lists.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
     if values is None:
         raise InputError(f"{path}: is empty; `git checkout {path}` brings the last commit's back")

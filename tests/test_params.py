@@ -94,7 +94,20 @@ def test_linear_needs_a_validation_split(tmp_path: Path) -> None:
         load_params(write(tmp_path, values))
 
 
-@pytest.mark.parametrize("text", ["", "[1, 2]", "seed: [", "\x00", "seed: !!python/object:os.x {}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[1, 2]",
+        "seed: [",
+        "\x00",
+        "seed: !!python/object:os.x {}",
+        "seed: 2024-13-01",
+        'seed: !!int "x"',
+        f"seed: {'9' * 5000}",
+        "[" * 2000,
+    ],
+)
 def test_what_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(InputError, match=r"params\.yaml"):
