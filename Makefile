@@ -2,10 +2,19 @@
 PYTHON ?= python3
 # Apple's make runs simple lines itself, and would look for their programs in its own PATH.
 SHELL := /bin/bash
+OUTSIDE := PATH='$(PATH)'
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Once set up, nothing below needs the network.
 export NO_ALBUMENTATIONS_UPDATE := 1
 READY := .venv/.ready
+VERSION := import sys; print("%d.%d" % sys.version_info[:2])
+
+# A Python that is named is meant, also where .venv has another version.
+ifeq ($(origin PYTHON),command line)
+ifneq ($(shell $(OUTSIDE) $(PYTHON) -c '$(VERSION)' 2>&1),$(shell .venv/bin/python -c '$(VERSION)' 2>&1))
+.PHONY: $(READY)
+endif
+endif
 
 .PHONY: help demo repro quick best test test-all check bench figures lock
 help:
@@ -19,9 +28,10 @@ help:
 	@echo "make lock      pin the newest dependencies in requirements.txt"
 
 $(READY): requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	@$(OUTSIDE) $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "error: $(PYTHON) is not Python 3.11 to 3.13; name one: make PYTHON=python3.12 …"; exit 1; }
-	$(PYTHON) -m venv .venv
+	@echo "$(PYTHON) -m venv --clear .venv"
+	@$(OUTSIDE) $(PYTHON) -m venv --clear .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check uv
 	.venv/bin/uv pip sync --quiet --python .venv/bin/python requirements.txt
 	@touch $@
