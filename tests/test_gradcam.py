@@ -44,6 +44,43 @@ def test_layer4_equals_the_class_activation_map(model: ResNet, images: torch.Ten
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+def test_maps_are_those_of_the_paper(layer: str, model: ResNet, images: torch.Tensor) -> None:
+    """Equations 1 and 2, image by image."""
+    targets = torch.tensor([0, 3, 5, 9])
+    found = grad_cam(model, LAYERS, images, targets)[layer]
+    assert found.max() > 0.5
+    for image, target, cam in zip(images, targets, found, strict=True):
+        kept: list[torch.Tensor] = []
+        hook = model.get_submodule(layer).register_forward_hook(
+            lambda *a, kept=kept: kept.append(a[2])
+        )
+        score = model.eval()(image[None])[0, target]
+        hook.remove()
+        (gradient,) = torch.autograd.grad(score, kept)
+        channels, height, width = kept[0].shape[1:]
+        expected = torch.zeros(height, width)
+        for k in range(channels):
+            expected += gradient[0, k].sum() / (height * width) * kept[0][0, k].detach()
+        expected = unit_peak(expected.clamp_min(0)[None])
+        larger = nn.functional.interpolate(expected[None], size=(32, 32), mode="bilinear")[0, 0]
+        assert torch.allclose(cam, larger, atol=1e-4)
+
+
+def test_faithfulness_does_not_depend_on_the_batches(
+    model: ResNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = torch.randn(7, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    targets = torch.arange(7)
+    whole = faithfulness(model, ["layer3", "layer4"], images, targets)
+    monkeypatch.setattr("src.gradcam.BATCH", 3)
+    parts = faithfulness(model, ["layer3", "layer4"], images, targets)
+    assert len(set(whole.values())) == 4
+    # Which image gives the other map does depend on them.
+    for layer in ("layer3", "layer4"):
+        assert parts[f"{layer}_drop"] == pytest.approx(whole[f"{layer}_drop"], abs=1e-4)
+
+
 def test_maps_lie_in_the_unit_interval(model: ResNet, images: torch.Tensor) -> None:
     cams = grad_cam(model, LAYERS, images, torch.zeros(4, dtype=torch.int64))
     assert list(cams) == LAYERS

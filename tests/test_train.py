@@ -27,7 +27,7 @@ from tests.tiny import TinyNet, params, settings, train
 def test_it_learns(tmp_path: Path) -> None:
     history, _ = train(tmp_path, params(epochs=8), settings(0.1))
     assert [row["epoch"] for row in history] == list(range(1, 9))
-    assert history[-1]["train_loss"] < history[0]["train_loss"] - 0.1
+    assert history[-1]["train_loss"] < history[0]["train_loss"] - 0.4
     assert set(history[0]) == {
         "epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy",
     }  # fmt: skip
@@ -131,6 +131,18 @@ def test_plateau_lowers_the_rate_when_validation_stalls(tmp_path: Path) -> None:
     assert set(rates) >= {1e-6, 5e-7, 2.5e-7}
 
 
+def test_plateau_waits_for_its_patience_and_then_cools_down() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    wanted = params(plateau={"factor": 0.5, "patience": 1, "cooldown": 2}).train
+    scheduler = build_scheduler(optimizer, wanted, 0.1, 0.01, per_epoch=10)
+    rates = []
+    for _ in range(11):
+        scheduler.step(1.0)
+        rates.append(optimizer.param_groups[0]["lr"])
+    # The first is the best so far, two are too many; then two do not count, and two are again.
+    assert rates == [0.1] * 2 + [0.05] * 4 + [0.025] * 4 + [0.0125]
+
+
 def test_auto_takes_what_the_schedule_needs() -> None:
     found = {"lr": 0.02, "base_lr": 0.001, "max_lr": 0.2}
     assert resolve_lr(params(lr="auto", schedule="plateau").train, found) == 0.02
@@ -144,7 +156,8 @@ def test_auto_takes_what_the_schedule_needs() -> None:
 def test_half_precision_trains_alike(precision: str, tmp_path: Path) -> None:
     exact, _ = train(tmp_path / "fp32", params(), settings())
     half, _ = train(tmp_path / precision, params(), settings(precision=precision))
-    assert half[-1]["train_loss"] == pytest.approx(exact[-1]["train_loss"], rel=0.03)
+    assert half[-1]["train_loss"] == pytest.approx(exact[-1]["train_loss"], abs=0.01)
+    assert exact[-1]["train_loss"] < exact[0]["train_loss"] - 0.1
 
 
 def test_resolution_follows_equal_shares_of_training() -> None:
@@ -246,6 +259,44 @@ def test_a_signal_finishes_the_step_and_saves(number: int, tmp_path: Path) -> No
     assert state[1]["step"] == 3
 
 
+def test_a_stop_while_an_epoch_is_closed_leaves_it_to_the_next_run(tmp_path: Path) -> None:
+    """Its steps are done and its validation is not: the plateau must see it all the same."""
+    wanted = params(epochs=3, plateau={"factor": 0.5, "patience": 0, "cooldown": 0})
+    expected, whole = train(tmp_path / "whole", wanted, settings(1e-6))
+    assert expected[-1]["lr"] < expected[0]["lr"]
+    model = TinyNet()
+
+    def signal_in_last_step(*_: Any) -> None:
+        if model.training and model.steps == 10:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    model.fc.register_forward_hook(signal_in_last_step)
+    with pytest.raises(Stopped):
+        train(tmp_path / "cut", wanted, settings(1e-6), model)
+    _, values = Checkpoint(tmp_path / "cut/resume", "run", 60).load() or ({}, {})
+    assert values["step"] == 10
+    assert values["history"] == []
+    history, resumed = train(tmp_path / "cut", wanted, settings(1e-6))
+    assert history == expected
+    before, after = whole.state_dict(), resumed.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_stop_after_a_bad_step_saves_nothing(tmp_path: Path) -> None:
+    """Or the run that goes on from there would hide that an update was skipped."""
+    model = TinyNet()
+
+    def spoil_then_stop(_: torch.nn.Module, __: Any, output: torch.Tensor) -> torch.Tensor:
+        if model.steps == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return output * math.nan if model.steps == 5 else output
+
+    model.fc.register_forward_hook(spoil_then_stop)
+    with pytest.raises(InputError, match=r"training diverged: .* epoch 1, step 5 of 10"):
+        train(tmp_path, params(), settings(), model)
+    assert not list((tmp_path / "resume").glob("*"))
+
+
 def test_a_second_signal_ends_it_at_once() -> None:
     # A shell lets its background jobs ignore Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -274,4 +325,5 @@ def test_deterministic_kernels_change_nothing_but_speed(tmp_path: Path) -> None:
 def test_progressive_resizing_ends_near_full_size_training(tmp_path: Path) -> None:
     full, _ = train(tmp_path / "full", params(epochs=6), settings())
     small, _ = train(tmp_path / "small", params(epochs=6, resolution=[16, 32]), settings())
-    assert small[-1]["train_loss"] == pytest.approx(full[-1]["train_loss"], rel=0.1)
+    assert small[-1]["train_loss"] == pytest.approx(full[-1]["train_loss"], abs=0.05)
+    assert full[-1]["train_loss"] < full[0]["train_loss"] - 0.3
