@@ -10,7 +10,7 @@ from torch import nn
 
 from src.cifar_binary import Split
 from src.errors import InputError
-from src.explain import Subject, load_logits, mistake_rows
+from src.explain import Subject, load_logits, mistake_rows, sample_rows
 from src.loader import Normalize
 from src.tensors import save_tensors
 
@@ -40,6 +40,27 @@ def test_a_mistake_shows_what_speaks_for_each_class(monkeypatch: pytest.MonkeyPa
     assert mistake.actual_probability == pytest.approx(0.2)
     assert (mistake.predicted_cam == 1).all()
     assert (mistake.actual_cam == 0).all()
+
+
+def test_each_mistake_and_each_sample_has_its_own_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.explain.grad_cam", evidence_by_class)
+    pixels = np.arange(4, dtype=np.uint8)[:, None, None, None] + np.zeros((32, 32, 3), np.uint8)
+    normalize = Normalize([0.0] * 3, [1.0] * 3, torch.device("cpu"))
+    said = np.eye(4, dtype=np.float32)[[1, 2, 3, 3]] * 0.5 + 0.1
+    said[2] += 0.1  # the most confident
+    subject = Subject(nn.Identity(), normalize, Split(pixels, np.arange(4)), list("abcd"), said)
+    mistakes = mistake_rows(subject, "layer", 5)
+    assert [m.image[0, 0, 0] for m in mistakes] == [2, 0, 1]
+    assert [(m.predicted, m.predicted_cam[0, 0]) for m in mistakes] == [
+        ("d", 3),
+        ("b", 1),
+        ("c", 2),
+    ]
+    assert [(m.actual, m.actual_cam[0, 0]) for m in mistakes] == [("c", 2), ("a", 0), ("b", 1)]
+    samples = sample_rows(subject, ["one", "two"], 4)
+    assert [s.image[0, 0, 0] for s in samples] == [0, 1, 2, 3]
+    assert [s.actual + s.predicted for s in samples] == ["ab", "bc", "cd", "dd"]
+    assert [[cam[0, 0] for cam in s.cams] for s in samples] == [[1, 1], [2, 2], [3, 3], [3, 3]]
 
 
 def evidence_by_class(

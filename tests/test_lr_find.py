@@ -16,6 +16,7 @@ from src.model import build_model
 from src.params import Params
 from src.training_data import TrainingData
 from tests.conftest import tiny_data, tiny_values
+from tests.tiny import TinyNet
 
 CPU = torch.device("cpu")
 
@@ -49,6 +50,16 @@ def test_the_curve_covers_the_range(found: tuple[lr_find.Found, torch.nn.Module]
     assert np.isfinite(result.losses).all()
     assert 0 < result.base_lr < result.max_lr
     assert set(result.suggestions) == {"steep", "valley", "minimum", "slide"}
+
+
+def test_fp16_is_searched_with_a_scaled_loss(data: TrainingData) -> None:
+    """What `auto` takes on a GPU without bf16: the curve is that of fp32 but for rounding."""
+    exact, half = (
+        range_test(TinyNet(), data, params(), CPU, precision, workers=0)
+        for precision in ("fp32", "fp16")
+    )
+    assert np.allclose(half.losses, exact.losses, rtol=0.02)
+    assert half.losses.min() < 0.9 * half.losses[0]
 
 
 def test_nothing_is_left_behind(data: TrainingData) -> None:

@@ -58,6 +58,19 @@ def test_metrics_are_what_the_weights_say(done: Path) -> None:
     assert torch.allclose(found[0], logits, atol=1e-3)
     labels = torch.from_numpy(data.validation.labels)
     assert metrics["temperature"] == pytest.approx(fit_temperature(found[1], labels), rel=0.01)
+    on_test = fit_temperature(found[0], torch.from_numpy(test.labels))
+    assert metrics["temperature"] != pytest.approx(on_test, rel=0.05)
+
+
+def test_no_test_image_is_a_training_image(done: Path) -> None:
+    report = done / "metrics/download.json"
+    train, test = (
+        {image.tobytes() for image in read_split(done / "data", name, report).images}
+        for name in ("train", "test")
+    )
+    assert len(train) == 200
+    assert len(test) == 60
+    assert not train & test
 
 
 def test_a_second_repro_does_nothing(done: Path) -> None:
