@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,15 @@ def test_the_overview_names_what_was_measured(checkout: Path) -> None:
     for layer in ("layer1", "layer2", "layer3", "layer4"):
         drop, other = drops[f"{layer}_drop"], drops[f"{layer}_drop_other_map"]
         assert f"{layer} {drop:.3f} beside {other:.3f}" in text
+
+
+def test_the_readme_shows_what_the_demo_says(checkout: Path) -> None:
+    said = run(checkout, sys.executable, "demo/summary.py").stdout
+    text = (checkout / "README.md").read_text()
+    lines = said.strip().splitlines()
+    assert lines[0].startswith("Test accuracy ")
+    for line in lines:
+        assert line in text
 
 
 def test_there_are_no_open_ends_in_the_docs() -> None:

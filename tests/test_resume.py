@@ -84,7 +84,7 @@ def states(folder: Path) -> list[Path]:
 def kill_once_a_state_is_there(
     folder: Path, number: int, wait_s: float, **env: str
 ) -> tuple[int, str]:
-    """Start training, let it write a state, wait, then send the signal; code and stderr."""
+    """Start training, let it write a state, wait, then send the signal; code and output."""
     process = start(folder, **env)
     deadline = time.monotonic() + 60
     known = {path: path.stat().st_mtime_ns for path in states(folder)}
@@ -95,8 +95,8 @@ def kill_once_a_state_is_there(
     time.sleep(wait_s)
     if process.poll() is None:
         process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    return process.returncode, errors
+    output, errors = process.communicate(timeout=60)
+    return process.returncode, output + errors
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,11 @@ def test_stopped_in_the_middle(
     number: int, prepared: Path, uninterrupted: dict[str, bytes], tmp_path: Path
 ) -> None:
     folder = fresh(prepared, tmp_path / "project")
-    code, errors = kill_once_a_state_is_there(folder, number, 0.1)
+    code, output = kill_once_a_state_is_there(folder, number, 0.1)
     assert code == (-number if number == signal.SIGKILL else 128 + number)
     if number != signal.SIGKILL:
-        assert "run the same command again to go on" in errors
-        assert "Traceback" not in errors
+        assert "run the same command again to go on" in output
+        assert "Traceback" not in output
     assert len(states(folder)) == 1
     output = run(folder, *command()).stdout
     assert "going on from step" in output
@@ -131,9 +131,15 @@ def test_killed_again_and_again(
     print(f"RESUME_SEED={SEED}")
     moments = random.Random(SEED)
     folder = fresh(prepared, tmp_path / "project")
+    killed = 0
     for workers in ("0", "2", "1", "3"):
+        before = states(folder)
         # A state takes about 0.2 s to write here, and one is due every 0.2 s.
-        kill_once_a_state_is_there(folder, signal.SIGKILL, moments.random() * 0.5, WORKERS=workers)
+        wait_s = moments.random() * 0.5
+        code, output = kill_once_a_state_is_there(folder, signal.SIGKILL, wait_s, WORKERS=workers)
+        assert ("going on from step" in output) == bool(before)
+        killed += code == -signal.SIGKILL
+    assert killed
     run(folder, *command(), WORKERS="2")
     assert results(folder) == uninterrupted
     assert not list((folder / "resume").glob("*tmp"))

@@ -1,0 +1,94 @@
+"""The benchmarks can start, and change what they say they change."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import costs, levers, rates
+from benchmarks.training import benchmark_params, changed, quick_params, rate
+from src.run import Run
+from tests.conftest import tiny_data
+from tests.tiny import TinyNet, params, settings
+
+
+def test_the_quick_recipe_is_what_they_take() -> None:
+    assert quick_params().train.schedule == "one_cycle"
+    assert benchmark_params(3).train.epochs == 3
+    assert benchmark_params(3).augment == quick_params().augment
+
+
+def test_changed_leaves_the_rest() -> None:
+    before = quick_params()
+    after = changed(before, train={"epochs": 1}, data={"train_limit": 5})
+    assert (after.train.epochs, after.data.train_limit) == (1, 5)
+    assert after.train.schedule == before.train.schedule
+    assert after.model == before.model
+
+
+def test_a_rate_is_images_a_second_over_the_steps_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times = iter([10.0, 12.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(times))
+    steps = iter(range(100))
+    assert rate(steps, 7, 128, lambda: None) == 7 * 128 / 2
+    assert next(steps) == 7
+
+
+def test_a_group_of_its_own_follows_the_cycle() -> None:
+    wanted = params(schedule="one_cycle")
+    run = Run(TinyNet(), tiny_data(), wanted, settings(0.1))
+    levers.own_group(4.0, run)
+    large, small = run.optimizer.param_groups
+    assert {p.dim() for p in large["params"]} == {2, 4}
+    assert {p.dim() for p in small["params"]} == {1}
+    assert large["weight_decay"] == wanted.optimizer.weight_decay > 0
+    assert small["weight_decay"] == 0
+    for (images, labels), _ in zip(run.batches(), range(3), strict=False):
+        assert small["lr"] == pytest.approx(4 * large["lr"])
+        run.train_step(images, labels)
+
+
+def test_every_lever_changes_a_run_that_can_be_trained() -> None:
+    for values, lever in levers.LEVERS.values():
+        run = Run(TinyNet(), tiny_data(), params(schedule="one_cycle", **values), settings())
+        lever(run)
+        (images, labels), *_ = run.batches()
+        run.train_step(images, labels)
+        run.check_finite()
+
+
+def test_a_measurement_is_made_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, calls = tmp_path / "rates.json", []
+
+    def measure(value: float) -> dict[str, float]:
+        calls.append(value)
+        return {"val_accuracy": value}
+
+    rates.measured(path, "a", partial(measure, 0.5))
+    rates.measured(path, "a", partial(measure, 0.7))
+    rates.measured(path, "b", partial(measure, 0.9))
+    assert calls == [0.5, 0.9]
+    assert rates.read_results(path) == {"a": {"val_accuracy": 0.5}, "b": {"val_accuracy": 0.9}}
+    assert capsys.readouterr().out.count("val_accuracy 0.5") == 2
+
+
+def test_a_short_training_that_diverges_is_no_error() -> None:
+    def short(lr: float) -> dict[str, float]:
+        wanted = params(epochs=1)
+        return rates.short_training(wanted, tiny_data(), lr, torch.device("cpu"), "fp32")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rates, "build_model", lambda *_: TinyNet())
+        assert set(short(0.01)) == {"val_loss", "val_accuracy"}
+        assert short(1e20) == {}
+
+
+def test_start_up_imports_what_the_stage_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[Any] = []
+    monkeypatch.setattr("subprocess.run", lambda command, **_: commands.append(command))
+    costs.startup_seconds("download")
+    assert "from src.download import load_cifar10, report" in commands[0][2]

@@ -1,0 +1,71 @@
+"""The README's table of parameters and its code are true."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from src.cifar_binary import read_split
+from src.shapes import draw
+from tests.conftest import ROOT, committed_params, run
+
+README = (ROOT / "README.md").read_text()
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def table() -> dict[str, str]:
+    """Each parameter's last cell: the stages that read it."""
+    section = README.split("\n## Parameters\n")[1].split("\n### ")[0]
+    rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    found = {}
+    for row in rows:
+        keys = re.findall(r"`([^`]+)`", row[0])
+        for key in keys:
+            # `train.plateau.factor`, `.patience`
+            full = keys[0].rpartition(".")[0] + key if key.startswith(".") else key
+            found[full] = row[-1].rstrip(" |")
+    return found
+
+
+def leaves(values: Any, prefix: str = "") -> set[str]:
+    if not isinstance(values, dict):
+        return {prefix}
+    return {k for name, v in values.items() for k in leaves(v, f"{prefix}.{name}".lstrip("."))}
+
+
+def test_the_table_has_every_parameter() -> None:
+    assert table().keys() == leaves(yaml.safe_load(committed_params()))
+
+
+def test_the_table_names_the_stages_that_read_it() -> None:
+    for key, cell in table().items():
+        readers = [name for name, stage in STAGES.items() if key in stage["params"]]
+        assert cell == (", ".join(readers) or "nothing"), key
+
+
+@pytest.mark.slow
+def test_own_images_go_through_the_pipeline(clone: Path) -> None:
+    """As the README has it, with three classes."""
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert "cat\\ndog\\nhorse\\n" in code
+    images, labels, _ = draw(600, 5)
+    few = labels < 3
+    np.savez(clone / "own.npz", images=images[few], labels=labels[few])
+    own = """import numpy as np
+own = np.load("own.npz")
+train_images, train_labels = own["images"][30:], own["labels"][30:]
+test_images, test_labels = own["images"][:30], own["labels"][:30]
+"""
+    (clone / "own.py").write_text(own + code)
+    run(clone, "python", "own.py", PYTHONPATH=".")
+    run(clone, "dvc", "commit", "-f", "download")
+    output = run(clone, "dvc", "repro").stdout
+    assert "Stage 'download' didn't change, skipping" in output
+    assert "Running stage 'gradcam'" in output
+    split = read_split(clone / "data", "test", clone / "metrics/download.json")
+    assert len(split) == 30
+    rows = (clone / "plots/classes.csv").read_text().splitlines()[1:]
+    assert sorted(row.split(",")[0] for row in rows) == ["cat", "dog", "horse"]
