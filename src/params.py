@@ -21,6 +21,7 @@ from pydantic import (
 
 from src.errors import InputError
 
+LEADING_ZERO = re.compile(r"[+-]?0\d+")
 # `dvc exp run -S train.lr=1e-5` writes 1e-05, which YAML 1.1 reads as a string.
 EXPONENT_FLOAT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
@@ -35,6 +36,18 @@ Fraction = Annotated[Float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
 SIDE = 32  # pixels
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Loader(yaml.SafeLoader):
+    """YAML, but 010 stays text: PyYAML reads 8 there, and DVC, by YAML 1.2, records 10."""
+
+
+def int_without_leading_zero(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | str:
+    text = loader.construct_scalar(node)
+    return text if LEADING_ZERO.fullmatch(text) else loader.construct_yaml_int(node)
+
+
+Loader.add_constructor("tag:yaml.org,2002:int", int_without_leading_zero)
 
 
 def auto_or_positive(value: object) -> object:
@@ -222,7 +235,7 @@ def sentence(error: Any, path: Path) -> str:
 def load_params(path: Path = Path("params.yaml")) -> Params:
     """The checked values of params.yaml; InputError with a line for each fault."""
     try:
-        values = yaml.safe_load(path.read_text())
+        values = Loader(path.read_text()).get_single_data()
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); run this where {path} is"

@@ -114,6 +114,15 @@ def test_what_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
         load_params(tmp_path / "params.yaml")
 
 
+def test_an_integer_that_dvc_reads_otherwise_is_refused(tmp_path: Path) -> None:
+    """A seed of 010 would be 8 here, and 10 in dvc.lock."""
+    text = yaml.safe_dump(VALUES).replace(f"seed: {VALUES['seed']}\ntrain", "seed: 010\ntrain")
+    assert "seed: 010" in text
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"^seed: '010' is not a whole number"):
+        load_params(tmp_path / "params.yaml")
+
+
 def test_an_empty_file_is_told_what_brings_it_back(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("# nothing\n")
     with pytest.raises(InputError, match=r"params\.yaml: is empty; `git checkout "):
