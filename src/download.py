@@ -57,7 +57,11 @@ def load_cifar10(
     archive = fetch(source, cache) if local is None else local
     if not archive.is_absolute():
         raise fault(archive, "is not an absolute path")
-    if not archive.is_file():
+    try:
+        there = archive.is_file()
+    except OSError as error:
+        raise fault(archive, f"cannot be read ({error.strerror})") from error
+    if not there:
         raise fault(archive, "is not there, or not a file")
     members = read_members(archive, source.batch_records * RECORD_BYTES)
     names = members[CLASS_NAMES].decode(errors="replace").split()

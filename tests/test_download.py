@@ -312,6 +312,14 @@ def test_a_local_archive_must_be_the_absolute_path_of_a_file(tmp_path, monkeypat
     assert sentence.startswith(f"{place}: {what}; ")
 
 
+def test_a_local_archive_that_cannot_be_looked_at_is_named(tmp_path):
+    place = tmp_path / ("long" * 100)
+    sentence = refusal(load_cifar10, place, SOURCE)
+    # Newer versions of Python take it for a file that is not there.
+    whats = ("cannot be read (File name too long); ", "is not there, or not a file; ")
+    assert sentence.startswith(tuple(f"{place}: {what}" for what in whats))
+
+
 # --- the network ---
 
 
