@@ -55,6 +55,13 @@ def tiny_values() -> dict[str, Any]:
     return values
 
 
+def leaves(values: Any, prefix: str = "") -> list[str]:
+    """The full name of each parameter."""
+    if not isinstance(values, dict):
+        return [prefix]
+    return [k for name, v in values.items() for k in leaves(v, f"{prefix}.{name}".lstrip("."))]
+
+
 def tiny_data() -> TrainingData:
     """160 training and 40 validation images of the built-in sample."""
     images, labels, _ = draw(200, 0)

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from src import stage
 from src.errors import InputError
 from src.params import Params
-from tests.conftest import ROOT, run, tiny_values, write_params
+from tests.conftest import ROOT, leaves, run, tiny_values, write_params
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # It decides when a state is written, never what is in it.
@@ -73,12 +73,6 @@ def test_a_value_concerns_the_stages_that_list_it(clone: Path) -> None:
         expected = {name for name, stage in STAGES.items() if key in stage["params"]}
         assert expected or key in NO_EFFECT
         assert changed_stages(clone) == expected, key
-
-
-def leaves(values: Any, prefix: str = "") -> list[str]:
-    if not isinstance(values, dict):
-        return [prefix]
-    return [k for name, v in values.items() for k in leaves(v, f"{prefix}.{name}".lstrip("."))]
 
 
 class Recorder:
