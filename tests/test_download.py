@@ -268,6 +268,8 @@ REFUSED = {
         names(" ".join([*NAMES[:8], "truck", "ship"]).encode()),
         NOT_THE_NAMES,
     ),
+    "eleven names, ten different": (names(" ".join([*NAMES, "truck"]).encode()), NOT_THE_NAMES),
+    "a name twice": (names(" ".join([*NAMES[:9], "ship"]).encode()), NOT_THE_NAMES),
     "no names": (names(b"\xff\0"), NOT_THE_NAMES),
 }
 

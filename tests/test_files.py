@@ -156,8 +156,7 @@ def used(source: str) -> set[str]:
     names: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {a.asname or a.name.split(".")[0]: a.name for a in node.names if a.asname}
-            names |= {a.name: a.name for a in node.names}
+            names |= {a.asname or a.name: a.name for a in node.names}
         if isinstance(node, ast.ImportFrom):
             names |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
     found = {part for name in names.values() for part in (name, name.split(".")[0])}
