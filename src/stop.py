@@ -4,6 +4,9 @@ import os
 import signal
 from types import FrameType, TracebackType
 
+# Read at once: dvc may be killed in the seconds that other imports, data and model take.
+PARENT = os.getppid()
+
 
 class Stopped(Exception):
     """Training was asked to stop. code: the exit status that tells why."""
@@ -22,7 +25,6 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         self.received: int | None = None
-        self.parent = os.getppid()
         self.previous = {s: signal.signal(s, self.note) for s in (signal.SIGINT, signal.SIGTERM)}
         return self
 
@@ -48,5 +50,5 @@ class StopRequest:
             name = signal.Signals(self.received).name
             raise Stopped(f"stopped by {name}", 128 + self.received)
         # An orphan gets another parent: dvc was killed, and nobody waits for a result.
-        if os.getppid() != self.parent:
+        if os.getppid() != PARENT:
             raise Stopped("stopped because the process that started it has ended", 1)

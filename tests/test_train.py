@@ -5,6 +5,9 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -308,6 +311,34 @@ def test_a_second_signal_ends_it_at_once() -> None:
                 os.kill(os.getpid(), signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_parent_that_died_during_start_up_is_missed(tmp_path: Path) -> None:
+    """dvc may be killed while the stage still reads its data."""
+    child = """if True:
+        import os, sys, time
+        from pathlib import Path
+        from src.stop import PARENT, Stopped, StopRequest
+        print("imported", flush=True)
+        while os.getppid() == PARENT:
+            time.sleep(0.01)
+        try:
+            with StopRequest() as stop:
+                stop.check()
+        except Stopped as stopped:
+            Path(sys.argv[1]).write_text(stopped.reason)
+    """
+    parent = """if True:
+        import subprocess, sys
+        child = subprocess.Popen([sys.executable, "-c", *sys.argv[1:]], stdout=subprocess.PIPE)
+        child.stdout.readline()
+    """
+    said = tmp_path / "said"
+    subprocess.run([sys.executable, "-c", parent, child, str(said)], check=True)
+    deadline = time.monotonic() + 30
+    while not said.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert said.read_text() == "stopped because the process that started it has ended"
 
 
 def test_deterministic_kernels_change_nothing_but_speed(tmp_path: Path) -> None:
