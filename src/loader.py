@@ -85,7 +85,9 @@ class BatchKeys(Sampler[list[Key]]):
 
 
 def start_worker(_: int) -> None:
-    # Ctrl-C reaches the whole group, and the trainer wants its current batch all the same.
+    # Ctrl-C, timeout and schedulers signal the whole group, and the trainer wants its current
+    # batch all the same. It ends its workers itself, and they end where it has died.
+    os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -96,6 +96,16 @@ def test_ctrl_c_leaves_the_workers_at_work(split: Split) -> None:
     assert same(received, batches(split, 0, last=30))
 
 
+def test_what_ends_the_group_leaves_the_workers_to_the_trainer(split: Split) -> None:
+    """`timeout` and schedulers signal all processes of a group; a lost worker is an error."""
+    loaded = iter(loader(split, 1, last=3))
+    next(loaded)
+    (worker,) = active_children()
+    assert worker.pid is not None
+    assert os.getpgid(worker.pid) == worker.pid != os.getpgrp()
+    assert len(list(loaded)) == 2
+
+
 def test_a_worker_can_be_ended_while_training_handles_signals() -> None:
     """It must not inherit the trainer's handler, which only notes the wish."""
     context = get_context("fork")

@@ -124,6 +124,27 @@ def test_stopped_in_the_middle(
 
 
 @pytest.mark.slow
+def test_a_signal_to_the_whole_group_is_a_clean_stop(
+    prepared: Path, uninterrupted: dict[str, bytes], tmp_path: Path
+) -> None:
+    """As from `timeout`, loader workers included."""
+    folder = fresh(prepared, tmp_path / "project")
+    process = subprocess.Popen(
+        command(), cwd=folder, env={**os.environ, "WORKERS": "2"}, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while process.poll() is None and not states(folder):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "run the same command again to go on" in errors
+    assert "Traceback" not in errors
+    run(folder, *command())
+    assert results(folder) == uninterrupted
+
+
+@pytest.mark.slow
 def test_killed_again_and_again(
     prepared: Path, uninterrupted: dict[str, bytes], tmp_path: Path
 ) -> None:
