@@ -260,7 +260,7 @@ def test_workers_must_be_a_number(text: str, monkeypatch: pytest.MonkeyPatch) ->
 def test_workers_suit_the_device(
     device: str, cores: int, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.setattr("src.loader.cores", lambda: cores)
     assert worker_count(torch.device(device)) == workers
 
 
