@@ -71,9 +71,16 @@ def only_trainer(folder: Path) -> Iterator[None]:
         try:
             # The kernel drops it with the process, however that ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise InputError(
                 f"{folder}: another training is running here; wait for it, stop it, or use "
                 "`dvc exp run --temp`, which has a folder of its own"
             ) from error
+        except OSError as error:
+            raise InputError(
+                f"{folder}: cannot be locked ({error.strerror}), so two trainings could not be "
+                "kept apart; put the project on a file system that has locks"
+            ) from error
+        # Else the loader's workers would hold it for seconds after the trainer was killed.
+        os.register_at_fork(after_in_child=lock.close)
         yield

@@ -1,7 +1,11 @@
 """The resume state: found only by its own run, refused when damaged, one trainer at a time."""
 
+import errno
 import os
 import pickle
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +91,44 @@ def test_one_trainer_at_a_time(tmp_path: Path) -> None:
             pass
     with only_trainer(tmp_path):
         pass
+
+
+def test_the_lock_goes_with_the_trainer_though_its_workers_live_on(tmp_path: Path) -> None:
+    """A forked worker has the trainer's open files, and may outlive it by seconds."""
+    code = """if True:
+        import os, sys, time
+        from pathlib import Path
+        from src.checkpoint import only_trainer
+        with only_trainer(Path(sys.argv[1])):
+            if os.fork() == 0:
+                time.sleep(60)
+            print("forked", flush=True)
+            time.sleep(60)
+    """
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(InputError, match="another training is running"):  # noqa: SIM117
+            with only_trainer(tmp_path):
+                pass
+        process.kill()
+        process.wait()
+        with only_trainer(tmp_path):
+            pass
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()
+
+
+def test_a_file_system_without_locks_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(InputError, match=r"cannot be locked \(No locks available\)"):  # noqa: SIM117
+        with only_trainer(tmp_path):
+            pass
