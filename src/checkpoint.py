@@ -1,7 +1,7 @@
 """The resume state: atomic, and used only by the run that it belongs to.
 
 One file a fingerprint in an untracked folder. The fingerprint covers all that decides a
-result, so a state of another configuration, other data or other code is never found.
+result, so a state of another configuration, other data, code, libraries or hardware is never found.
 """
 
 import fcntl

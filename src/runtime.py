@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from src.errors import InputError
 
 # mallopt parameters in glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+LIBRARIES = ("albumentations", "numpy", "opencv-python-headless", "torchvision")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -115,6 +117,17 @@ def machine(device: torch.device, precision: str) -> dict[str, str | int]:
     }
     # On a GPU the host's threads take no part in the sums.
     return about | ({"threads": torch.get_num_threads()} if device.type == "cpu" else {})
+
+
+def surroundings(device: torch.device) -> dict[str, str]:
+    """What else the last bits may depend on: the libraries that make images, the hardware."""
+    cuda = device.type == "cuda"
+    return {
+        **{name: version(name) for name in LIBRARIES},
+        "hardware": torch.cuda.get_device_name(device)
+        if cuda
+        else torch.backends.cpu.get_cpu_capability(),
+    }
 
 
 def describe(device: torch.device, precision: str) -> str:

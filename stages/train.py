@@ -11,7 +11,7 @@ def main(args: Namespace, params: Params, inputs: Inputs) -> None:
     from src.files import read_json, write_bytes, write_json
     from src.loader import worker_count
     from src.model import build_model, save_weights, summary
-    from src.runtime import machine, start
+    from src.runtime import machine, start, surroundings
     from src.train import EpochLog, Settings, fit, metrics, resolve_lr
     from src.training_data import read_training_data
 
@@ -24,13 +24,13 @@ def main(args: Namespace, params: Params, inputs: Inputs) -> None:
     )
     write_bytes(args.summary, summary(model).encode())
 
-    run = fingerprint({**inputs, **machine(device, precision), "lr": settings.lr})
+    about = machine(device, precision)
+    run = fingerprint({**inputs, **about, **surroundings(device)})
     with only_trainer(args.resume):
         checkpoint = Checkpoint(args.resume, run, params.train.checkpoint_seconds)
         log = EpochLog(args.history, args.log, run, seconds_since_start())
         history = fit(model, data, params, settings, checkpoint, log)
-        about = {"arch": params.model.arch, **machine(device, precision)}
-        save_weights(args.weights, model, about)
+        save_weights(args.weights, model, {"arch": params.model.arch, **about})
         write_json(args.metrics, metrics(history, settings))
         # Before the state goes: an edit that is taken back must not cost the whole training.
         check_unchanged("train", inputs)
