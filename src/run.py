@@ -86,15 +86,15 @@ class Run:
         targets = to_device(labels, self.settings.device)
         inputs = resize(self.normalize(images), side)
         with autocast(self.settings.precision, self.settings.device):
-            logits = self.model(inputs)
-        loss = F.cross_entropy(
-            logits.float(), targets, label_smoothing=self.params.train.label_smoothing
-        )
+            logits = self.model(inputs).float()
+        smoothing = self.params.train.label_smoothing
+        loss = F.cross_entropy(logits, targets, label_smoothing=smoothing)
         self.scaler.scale(loss).backward()
         self.update(loss.detach())
         with torch.no_grad():
-            correct = (logits.argmax(1) == targets).sum()
-            self.sums += torch.stack([loss.detach() * len(targets), correct])
+            # Without smoothing, so that it can be compared with the validation's.
+            plain = F.cross_entropy(logits, targets, reduction="sum")
+            self.sums += torch.stack([plain, (logits.argmax(1) == targets).sum()])
         self.steps_done += 1
 
     def altered(self) -> list[Tensor]:

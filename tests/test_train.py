@@ -146,6 +146,20 @@ def test_plateau_waits_for_its_patience_and_then_cools_down() -> None:
     assert rates == [0.1] * 2 + [0.05] * 4 + [0.025] * 4 + [0.0125]
 
 
+def test_smoothing_is_learned_from_and_not_reported() -> None:
+    """The training loss stands beside the validation's, which has none."""
+    runs = [
+        Run(TinyNet(), tiny_data(), params(label_smoothing=smoothing), settings(0.1))
+        for smoothing in (0.0, 0.5)
+    ]
+    for run in runs:
+        (images, labels), *_ = run.batches()
+        run.train_step(images, labels)
+    plain, smoothed = runs
+    assert torch.equal(plain.sums, smoothed.sums)
+    assert not torch.equal(plain.model.fc.weight, smoothed.model.fc.weight)  # type: ignore[arg-type]
+
+
 def test_auto_takes_what_the_schedule_needs() -> None:
     found = {"lr": 0.02, "base_lr": 0.001, "max_lr": 0.2}
     assert resolve_lr(params(lr="auto", schedule="plateau").train, found) == 0.02
