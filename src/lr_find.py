@@ -26,7 +26,7 @@ from src.lr_curve import bounds, finite_part, snap, suggest
 from src.params import Params
 from src.runtime import DTYPES, autocast
 from src.split import sample
-from src.step import EVAL_BATCH, make_optimizer, resize
+from src.step import EVAL_BATCH, make_optimizer, memory_for, resize
 from src.training_data import TrainingData
 
 with warnings.catch_warnings():
@@ -106,7 +106,7 @@ def range_test(
         device=device,
         **fp16_options(precision, device),
     )
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), memory_for(train.batch_size):
         finder.range_test(
             training_loader(data.train, params, workers, device),
             val_loader=validation_loader(data, params) if find.mode == "linear" else None,

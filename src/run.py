@@ -18,7 +18,7 @@ from src.loader import Augmented, BatchKeys, Normalize, augmented_batches, to_de
 from src.params import Params
 from src.runtime import autocast
 from src.schedule import build_scheduler
-from src.step import make_optimizer, resize, validate
+from src.step import make_optimizer, memory_for, resize, validate
 from src.training_data import TrainingData
 
 Row = dict[str, float]
@@ -76,7 +76,8 @@ class Run:
 
     def train_step(self, images: Tensor, labels: Tensor) -> None:
         """One update from (B, 32, 32, 3) uint8 images; nothing waits for the device."""
-        self.device_step(images, labels, self.side(self.step))
+        with memory_for(len(images)):
+            self.device_step(images, labels, self.side(self.step))
         if not isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step()
         self.step += 1

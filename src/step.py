@@ -1,12 +1,14 @@
 """What training, the range test and the benchmarks share: the optimizer, a resize, a validation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.cifar_binary import Split
+from src.errors import InputError
 from src.loader import Normalize, plain_batches
 from src.params import Params
 from src.runtime import autocast
@@ -29,6 +31,18 @@ def make_optimizer(model: nn.Module, params: Params, lr: float) -> torch.optim.S
     for parameter in model.parameters():
         optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
+
+
+@contextmanager
+def memory_for(images: int) -> Iterator[None]:
+    """InputError where the device has not the memory for a step of so many images."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"train.batch_size: a step of {images:,} images does not fit the device's memory; "
+            "lower it (params.yaml)"
+        ) from error
 
 
 def resize(images: Tensor, side: int) -> Tensor:

@@ -146,6 +146,18 @@ def test_plateau_waits_for_its_patience_and_then_cools_down() -> None:
     assert rates == [0.1] * 2 + [0.05] * 4 + [0.025] * 4 + [0.0125]
 
 
+def test_a_step_too_large_for_the_memory_is_named() -> None:
+    run = Run(TinyNet(), tiny_data(), params(), settings())
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    run.device_step = full
+    (images, labels), *_ = run.batches()
+    with pytest.raises(InputError, match=r"train\.batch_size: a step of 16 images does not fit"):
+        run.train_step(images, labels)
+
+
 def test_smoothing_is_learned_from_and_not_reported() -> None:
     """The training loss stands beside the validation's, which has none."""
     runs = [
