@@ -141,8 +141,8 @@ class Run:
         return InputError(
             f"training diverged: the loss or a gradient was not finite at epoch {epoch + 1}, "
             f"step {batch + 1} of {self.per_epoch}, near learning rate {self.lr:g}. "
-            f"Lower it: `dvc exp run -S train.lr={self.settings.lr / 10:g}`, "
-            "or set train.precision: fp32"
+            f"Lower it: `dvc exp run -S train.lr={self.settings.lr / 10:g}`"
+            + ("" if self.settings.precision == "fp32" else ", or set train.precision: fp32")
         )
 
     @property
