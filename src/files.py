@@ -100,10 +100,15 @@ def read_csv(path: Path, mend: str) -> list[dict[str, str]]:
     return rows
 
 
-def read_numbers(path: Path, mend: str) -> list[dict[str, float]]:
-    """The rows of a table of numbers; InputError with `mend` where a cell is none."""
+def read_numbers(path: Path, mend: str) -> list[dict[str, float | None]]:
+    """The rows of a table of numbers, None where a cell is empty.
+
+    Raises InputError with `mend` where a cell holds anything else.
+    """
     try:
-        return [{k: float(v) for k, v in row.items()} for row in read_csv(path, mend)]
+        return [
+            {k: float(v) if v else None for k, v in row.items()} for row in read_csv(path, mend)
+        ]
     except ValueError as error:
         raise InputError(f"{path}: is damaged ({error}); {mend}") from error
 

@@ -35,8 +35,9 @@ def metrics(history: list[Row], settings: Settings) -> dict[str, float | str]:
 class EpochLog:
     """Called after each epoch: the history as CSV, and the speed into an untracked log.
 
-    history: rewritten whole, so `dvc plots show` works while training runs; log: JSON lines
-    with wall times, from which time to accuracy can be read; run: names the run in the log.
+    history: rewritten whole, so `dvc plots show` works while training runs; log: JSON lines with
+    the seconds of each epoch, its validation included, from which time to accuracy can be read,
+    and the images a second of its training alone; run: names the run in the log.
     """
 
     def __init__(self, history: Path, log: Path, run: str, startup_seconds: float) -> None:
@@ -46,9 +47,8 @@ class EpochLog:
     def restore(self, rows: list[Row]) -> None:
         """Write the epochs that were done before: DVC deletes outputs when a stage starts."""
         if rows:
-            # Rows that come from a checkpoint have lost their order.
-            names = [name for name in COLUMNS if name in rows[0]]
-            write_csv(self.history, names, [[row[name] for name in names] for row in rows])
+            # Empty cells without a validation split: DVC draws no chart that lacks a column.
+            write_csv(self.history, COLUMNS, [[row.get(name) for name in COLUMNS] for row in rows])
 
     def __call__(self, rows: list[Row], speed: dict[str, float]) -> None:
         self.restore(rows)
@@ -93,9 +93,11 @@ def steps(
 
     def close_epoch() -> None:
         nonlocal began, first
-        seconds = time.perf_counter() - began
+        # Waits for the device: the steps that it still has to do are this epoch's.
+        run.check_finite()
+        speed = (run.step - first) * batch_size / (time.perf_counter() - began)
         row = run.end_epoch(stop.check)
-        speed = (run.step - first) * batch_size / seconds
+        seconds = time.perf_counter() - began
         tqdm.write(line(row, run, seconds, speed))
         on_epoch(run.history, {"seconds": seconds, "images_per_second": speed})
         began, first = time.perf_counter(), run.step

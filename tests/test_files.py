@@ -127,6 +127,11 @@ def test_floats_come_back_exactly(tmp_path: Path) -> None:
     assert files.read_numbers(tmp_path / "a.csv", "") == [{"x": value}]
 
 
+def test_an_empty_cell_is_no_number(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", ["x", "y"], [[1, None]])
+    assert files.read_numbers(tmp_path / "a.csv", "") == [{"x": 1.0, "y": None}]
+
+
 @pytest.mark.parametrize("text", ["", "a,b\n", "a,b\n1\n", "a,b\n1,2,3\n", "a,b\n1,x\n", "\xff"])
 def test_damaged_tables_are_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"

@@ -109,6 +109,29 @@ def test_two_clean_runs_give_the_same_lock(done: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_without_a_validation_split_all_but_its_figures_are_there(tmp_path: Path) -> None:
+    """As in the recipe `best`."""
+    values = tiny_values()
+    values["data"]["val_size"] = 0
+    values["train"] |= {"schedule": "one_cycle"}
+    folder = make_project(tmp_path / "project", values)
+    run(folder, "dvc", "repro")
+    for stage in OUTPUTS.values():
+        for name in stage["outs"]:
+            assert (folder / name).stat().st_size > 0
+    evaluation = json.loads((folder / "metrics/evaluate.json").read_text())
+    assert set(evaluation) == {"top1", "loss", "ece", "macro_f1"}
+    assert not any(
+        "val" in name for name in json.loads((folder / "metrics/train.json").read_text())
+    )
+    shown = run(folder, "dvc", "plots", "show", "--out", str(tmp_path / "page"))
+    assert "could not find" not in shown.stderr
+    page = (tmp_path / "page/index.html").read_text()
+    assert '"text": "Loss"' in page
+    assert '"text": "Accuracy"' in page
+
+
+@pytest.mark.slow
 def test_no_tracked_file_names_the_machine(done: Path) -> None:
     for stage in OUTPUTS.values():
         for name in stage["outs"]:

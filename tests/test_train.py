@@ -17,6 +17,7 @@ import torch
 
 from src.checkpoint import Checkpoint
 from src.errors import InputError
+from src.files import read_numbers
 from src.params import Params
 from src.run import Run
 from src.runtime import set_deterministic
@@ -49,7 +50,7 @@ def test_files_after_each_epoch(tmp_path: Path) -> None:
     assert all(row["images_per_second"] > 0 and row["seconds"] > 0 for row in epochs)
 
 
-def test_without_validation_there_are_no_such_columns(tmp_path: Path) -> None:
+def test_without_validation_its_columns_are_empty(tmp_path: Path) -> None:
     import dataclasses
 
     values = tiny_values()
@@ -63,6 +64,8 @@ def test_without_validation_there_are_no_such_columns(tmp_path: Path) -> None:
     assert set(metrics(history, settings())) == {
         "train_loss", "train_accuracy", "epochs", "lr", "precision",
     }  # fmt: skip
+    (row,) = read_numbers(tmp_path / "training.csv", "")
+    assert row == {**history[0], "val_loss": None, "val_accuracy": None}
 
 
 def lrs(schedule: str, **train_values: Any) -> list[float]:
