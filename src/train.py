@@ -1,5 +1,6 @@
 """fit: SGD with momentum, to the bit the same however often it is interrupted."""
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from torch import nn
 from tqdm import tqdm
 
 from src.checkpoint import Checkpoint
-from src.files import append_json_line, write_csv
+from src.errors import InputError
+from src.files import append_json_line, read_json, write_csv
 from src.params import Params, Train
 from src.run import Row, Run, Settings
 from src.stop import Stopped, StopRequest
@@ -17,6 +19,17 @@ from src.training_data import TrainingData
 # The host waits for the device this often, to notice divergence.
 STEPS_BETWEEN_CHECKS = 20
 COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
+
+
+def read_rates(path: Path) -> dict[str, float]:
+    """What lr_find found; InputError where the file does not hold its three rates."""
+    mend = "run `dvc repro -f -s lr_find` to write it anew"
+    found = read_json(path, mend)
+    for name in ("lr", "base_lr", "max_lr"):
+        rate = found.get(name)
+        if not isinstance(rate, float) or not 0 < rate < math.inf:
+            raise InputError(f"{path}: {name} is {rate!r}, not a rate above 0; {mend}")
+    return found
 
 
 def resolve_lr(train: Train, found: dict[str, float]) -> float:

@@ -8,16 +8,16 @@ from src.stage import Inputs, check_unchanged, run_stage, seconds_since_start
 
 def main(args: Namespace, params: Params, inputs: Inputs) -> None:
     from src.checkpoint import Checkpoint, fingerprint, only_trainer
-    from src.files import read_json, write_bytes, write_json
+    from src.files import write_bytes, write_json
     from src.loader import worker_count
     from src.model import build_model, save_weights, summary
     from src.runtime import machine, start, surroundings
-    from src.train import EpochLog, Settings, fit, metrics, resolve_lr
+    from src.train import EpochLog, Settings, fit, metrics, read_rates, resolve_lr
     from src.training_data import read_training_data
 
     device, precision = start(params.train.precision, params.train.deterministic)
     data = read_training_data(args.data, args.report, params.data)
-    found = read_json(args.lr_find, "run `dvc repro -f -s lr_find` to write it anew")
+    found = read_rates(args.lr_find)
     model = build_model(params.model.arch, len(data.classes), params.seed)
     settings = Settings(
         resolve_lr(params.train, found), found["base_lr"], device, precision, worker_count(device)

@@ -23,7 +23,7 @@ from src.run import Run
 from src.runtime import set_deterministic
 from src.schedule import build_scheduler
 from src.stop import Stopped, StopRequest
-from src.train import EpochLog, fit, metrics, resolve_lr
+from src.train import EpochLog, fit, metrics, read_rates, resolve_lr
 from tests.conftest import tiny_data, tiny_values
 from tests.tiny import TinyNet, params, settings, train
 
@@ -147,6 +147,15 @@ def test_plateau_waits_for_its_patience_and_then_cools_down() -> None:
         rates.append(optimizer.param_groups[0]["lr"])
     # The first is the best so far, two are too many; then two do not count, and two are again.
     assert rates == [0.1] * 2 + [0.05] * 4 + [0.025] * 4 + [0.0125]
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", '{"lr": 0.1, "base_lr": "x", "max_lr": 1.0}', '{"lr": 0.1, "base_lr": 0.01}']
+)
+def test_rates_that_lr_find_did_not_write_are_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "lr_find.json").write_text(content)
+    with pytest.raises(InputError, match=r"lr_find\.json: .* not a rate .*dvc repro -f -s lr_find"):
+        read_rates(tmp_path / "lr_find.json")
 
 
 def test_a_step_too_large_for_the_memory_is_named() -> None:
