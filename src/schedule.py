@@ -5,6 +5,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, OneCycleLR, ReduceLROnPlateau
 
+from src.errors import InputError
 from src.params import Train
 
 Scheduler = CosineAnnealingLR | CyclicLR | OneCycleLR | ReduceLROnPlateau
@@ -29,8 +30,13 @@ def build_scheduler(
     if train.schedule == "cosine":
         return CosineAnnealingLR(optimizer, steps)
     if train.schedule == "cyclic":
+        if base_lr >= lr:
+            raise InputError(
+                f"train.lr: {lr:g} is not above {base_lr:g}, lr_find's base_lr, between which "
+                "train.schedule: cyclic goes up and down (params.yaml)"
+            )
         half: Any = train.cyclic.period_epochs * per_epoch / 2  # typed int, but any number will do
-        return CyclicLR(optimizer, min(base_lr, lr), lr, half, cycle_momentum=False)
+        return CyclicLR(optimizer, base_lr, lr, half, cycle_momentum=False)
     # The scheduler is stepped after each batch, the last one too.
     total, warmup = steps + 1, train.one_cycle.warmup
     return OneCycleLR(

@@ -149,6 +149,11 @@ def test_plateau_waits_for_its_patience_and_then_cools_down() -> None:
     assert rates == [0.1] * 2 + [0.05] * 4 + [0.025] * 4 + [0.0125]
 
 
+def test_a_cycle_needs_two_rates() -> None:
+    with pytest.raises(InputError, match=r"train\.lr: 0\.01 is not above 0\.01, lr_find's base_lr"):
+        Run(TinyNet(), tiny_data(), params(schedule="cyclic"), settings(0.01))
+
+
 @pytest.mark.parametrize(
     "content", ["{}", '{"lr": 0.1, "base_lr": "x", "max_lr": 1.0}', '{"lr": 0.1, "base_lr": 0.01}']
 )
