@@ -22,18 +22,19 @@ def main(args: Namespace, params: Params, inputs: Inputs) -> None:
     settings = Settings(
         resolve_lr(params.train, found), found["base_lr"], device, precision, worker_count(device)
     )
-    write_bytes(args.summary, summary(model).encode())
 
     about = machine(device, precision)
     run = fingerprint({**inputs, **about, **surroundings(device)})
     with only_trainer(args.resume):
+        write_bytes(args.summary, summary(model).encode())
         checkpoint = Checkpoint(args.resume, run, params.train.checkpoint_seconds)
         log = EpochLog(args.history, args.log, run, seconds_since_start())
         history = fit(model, data, params, settings, checkpoint, log)
+        # Before the result is written and the state goes: an edit that is taken back must not
+        # cost the whole training.
+        check_unchanged("train", inputs)
         save_weights(args.weights, model, {"arch": params.model.arch, **about})
         write_json(args.metrics, metrics(history, settings))
-        # Before the state goes: an edit that is taken back must not cost the whole training.
-        check_unchanged("train", inputs)
         checkpoint.remove()
 
 
