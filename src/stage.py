@@ -55,7 +55,7 @@ def read_inputs(name: str) -> Inputs:
             for part in key.split("."):
                 value = value[part]
             inputs[f"params.yaml: {key}"] = value
-    except (yaml.YAMLError, LookupError, TypeError, OSError) as error:
+    except (yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError, OSError) as error:
         raise InputError(
             f"{name}: params.yaml, dvc.yaml or an input cannot be read "
             f"({' '.join(str(error).split())}); nothing is recorded. Mend it and run again"
@@ -85,7 +85,10 @@ def run_stage(name: str, main: Callable[[Namespace, Params, Inputs], None], *fla
     except InputError as error:
         sys.exit(f"error: {error}")
     except Stopped as stop:
-        print(f"{name}: {stop.reason}; run the same command again to go on", file=sys.stderr)
+        # The same command would throw away what has just been saved.
+        afresh = os.environ.get("RESUME") == "0"
+        how = "without RESUME=0, run it" if afresh else "run the same command"
+        print(f"{name}: {stop.reason}; {how} again to go on", file=sys.stderr)
         sys.exit(stop.code)
     except KeyboardInterrupt:
         print(f"{name}: interrupted; nothing is recorded", file=sys.stderr)
