@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torchmetrics.functional.classification import (
-    multiclass_calibration_error,
     multiclass_confusion_matrix,
     multiclass_f1_score,
     multiclass_precision,
@@ -117,9 +116,10 @@ def class_rows(
 
 def calibrate(logits: Tensor, labels: Tensor) -> tuple[list[Bin], float]:
     """The bins of the reliability diagram and the expected calibration error over them."""
-    probabilities = logits.softmax(1)
-    error = multiclass_calibration_error(probabilities, labels, logits.shape[1], n_bins=BINS)
-    return calibration_curve(probabilities.numpy(), labels.numpy()), float(error.item())
+    bins = calibration_curve(logits.softmax(1).numpy(), labels.numpy())
+    # torchmetrics gives a confidence of 1 a bin of its own beside the 15.
+    error = sum(n * abs(confidence - accuracy) for confidence, accuracy, n in bins)
+    return bins, error / len(labels)
 
 
 def calibration_curve(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> list[Bin]:

@@ -42,6 +42,16 @@ def test_calibration_error_is_the_weighted_gap() -> None:
     assert all(row[2] for row in rows)
 
 
+def test_what_is_certain_is_in_the_last_bin() -> None:
+    logits = torch.tensor([[0.0, 40.0], [40.0, 0.0], [0.0, 3.0]])
+    bins, error = evaluate(logits, torch.tensor([1, 1, 1]), ["a", "b"], None).calibration[
+        "as trained"
+    ]
+    confidence = (2 + torch.tensor(3.0).sigmoid().item()) / 3
+    assert bins[-1] == pytest.approx((confidence, 2 / 3, 3))
+    assert error == pytest.approx(confidence - 2 / 3)
+
+
 def test_temperature_undoes_a_scaling() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(4000, 5, generator=generator)
