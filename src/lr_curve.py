@@ -87,7 +87,7 @@ def snap(lr: float) -> float:
 def _fall(lrs: ArrayLike, losses: ArrayLike) -> Fall:
     """The first fall at least half as deep as the deepest; a re-fall after a blow-up is not it."""
     lr, loss = finite_part(lrs, losses)
-    _refuse_short(lr, np.size(losses))
+    _refuse_short(lr)
     smoothed = smooth(loss)
     drop = np.maximum.accumulate(smoothed) - smoothed
     _refuse_flat(loss, float(drop.max()))
@@ -108,11 +108,11 @@ def _lowest(fall: Fall) -> float:
     return float(np.exp(np.average(np.log(fall.lrs), weights=depth)))
 
 
-def _refuse_short(lr: Curve, steps: int) -> None:
+def _refuse_short(lr: Curve) -> None:
     if len(lr) < MIN_POINTS:
         raise InputError(
-            f"lr_find: the loss stays finite for {len(lr)} of {steps} steps, and {MIN_POINTS} are "
-            "needed; lower lr_find.start_lr or raise lr_find.num_iter (params.yaml)"
+            f"lr_find: the loss blew up after {len(lr)} steps, and {MIN_POINTS} are needed; "
+            "lower lr_find.start_lr or raise lr_find.num_iter (params.yaml)"
         )
 
 

@@ -154,12 +154,10 @@ def validation_loader(data: TrainingData, params: Params) -> DataLoader[tuple[Te
 
 def read_curve(lrs: list[float], losses: list[float], chosen: str) -> Found:
     """The suggestions and bounds of a raw curve."""
-    finite_lrs, finite_losses = finite_part(lrs, losses)
-    suggestions = suggest(finite_lrs, finite_losses)
-    base_lr, max_lr = bounds(finite_lrs, finite_losses)
+    suggestions = suggest(lrs, losses)
+    base_lr, max_lr = bounds(lrs, losses)
     return Found(
-        finite_lrs,
-        finite_losses,
+        *finite_part(lrs, losses),
         suggestions,
         lr=snap(suggestions[chosen]),
         base_lr=snap(base_lr),

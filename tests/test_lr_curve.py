@@ -146,8 +146,8 @@ def test_linear_spacing():
 @pytest.mark.parametrize(
     ("losses", "said"),
     [
-        (np.r_[np.nan, range_test(LRS)[1:]], "finite for 0 of 100 steps.*lower lr_find.start_lr"),
-        (range_test(LRS)[:9], "finite for 9 of 9 steps.*lr_find.num_iter"),
+        (np.r_[np.nan, range_test(LRS)[1:]], "blew up after 0 steps.*lower lr_find.start_lr"),
+        (range_test(LRS)[:9], "blew up after 9 steps.*lr_find.num_iter"),
         (np.full(100, 2.303), "is flat.*raise lr_find.end_lr or lr_find.num_iter"),
         (np.zeros(100), "is flat"),
         (np.repeat([0.0, -5e-324], 50), "is flat"),

@@ -88,9 +88,8 @@ def scale_lr_axis(axes: Axes, lrs: Curve, mode: Literal["exponential", "linear"]
 
 def loss_limits(losses: Curve, smoothed: Curve) -> tuple[float, float]:
     """Room for the losses up to 1.5 times the first: where training blows up, the curve leaves."""
-    finite = np.asarray(smoothed)[np.isfinite(smoothed)]
-    seen = np.concatenate([np.asarray(losses), finite])
-    seen = seen[seen <= 1.5 * finite[0]]
+    seen = np.concatenate([losses, smoothed])
+    seen = seen[seen <= 1.5 * smoothed[0]]  # neither NaN nor infinity is
     margin = 0.06 * np.ptp(seen) or 0.1
     return float(seen.min() - margin), float(seen.max() + margin)
 
