@@ -99,7 +99,7 @@ def faithfulness(
     """How much the target's probability falls when the pixels that a map names are deleted.
 
     images: (B, 3, H, W), B at least 2. For each layer the mean drop, and beside it the drop when
-    the pixels come from the map of the next image: equal area and shape, but no explanation.
+    the pixels come from the map of another image: equal area and shape, but no explanation.
     A faithful map has a drop well above that of the other image's map.
     """
     totals = {f"{n}_{kind}": 0.0 for n in layers for kind in ("drop", "drop_other_map")}

@@ -29,7 +29,7 @@ OPACITY = 0.45
 SCALE = 5
 MARGIN, HEADER, GAP = 30, 140, 8
 LETTER = 13
-MISTAKES_ACROSS, GUTTER, CAPTION = 5, 36, 76
+MISTAKES_ACROSS, GUTTER, CAPTION = 5, 36, 92
 
 
 class Sample(NamedTuple):
@@ -149,10 +149,10 @@ def place_mistake(figure: Figure, row: Mistake, left: int, top: int) -> None:
     picture(figure, enlarge(row.image, SCALE), left, top)
     place_overlay(figure, row.image, row.predicted_cam, said, top)
     place_overlay(figure, row.image, row.actual_cam, is_, top)
-    caption = f"said {short(row.predicted, 11)}\n{row.predicted_probability:.2f}"
-    words(figure, caption, said, top + side + 4, size=8)
-    caption = f"is {short(row.actual, 13)}\n{row.actual_probability:.2f}"
-    words(figure, caption, is_, top + side + 4, size=8)
+    caption = f"said {row.predicted_probability:.2f}\n{short(row.predicted, 11)}"
+    words(figure, caption, said, top + side + 4, size=11)
+    caption = f"is {row.actual_probability:.2f}\n{short(row.actual, 11)}"
+    words(figure, caption, is_, top + side + 4, size=11)
 
 
 draw_samples = drawn(build_samples)
