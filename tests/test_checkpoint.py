@@ -101,8 +101,7 @@ def test_the_lock_goes_with_the_trainer_though_its_workers_live_on(tmp_path: Pat
         from src.checkpoint import only_trainer
         with only_trainer(Path(sys.argv[1])):
             if os.fork() == 0:
-                time.sleep(60)
-            print("forked", flush=True)
+                print("forked", flush=True)
             time.sleep(60)
     """
     command = [sys.executable, "-c", code, str(tmp_path)]

@@ -22,6 +22,7 @@ from src.loader import (
     BatchKeys,
     Normalize,
     augmented_batches,
+    cores,
     start_worker,
     to_device,
     worker_count,
@@ -244,6 +245,17 @@ def test_examples_show_what_training_sees(split: Split) -> None:
     assert labels == list(range(6))
     index = int(np.flatnonzero(split.labels == 2)[0])
     assert (draws[2, 3] == Augment(PIPELINE, 5)(split.images[index], 3, index)).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone has it")
+def test_cores_are_those_that_the_process_may_use() -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert cores() == len(before)
 
 
 @pytest.mark.parametrize("text", ["two", "-1", "1.5", ""])

@@ -62,6 +62,19 @@ def test_fp16_is_searched_with_a_scaled_loss(data: TrainingData) -> None:
     assert half.losses.min() < 0.9 * half.losses[0]
 
 
+def test_a_step_too_large_for_the_memory_is_named(data: TrainingData) -> None:
+    class Full(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, _: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(InputError, match=r"train\.batch_size: a step of 32 images does not fit"):
+        range_test(Full(), data, params(), CPU, "fp32", workers=0)
+
+
 def test_nothing_is_left_behind(data: TrainingData) -> None:
     """Model, mode and the global random states are as they were."""
     model = build_model("resnet18", 10)

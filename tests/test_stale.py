@@ -164,7 +164,9 @@ def test_an_input_that_changes_is_named(
         stage.check_unchanged("train", before)
 
 
-@pytest.mark.parametrize("text", ["train: [", "train: {}", "", "train: 3"])
+@pytest.mark.parametrize(
+    "text", ["train: [", "train: {}", "", "train: 3", "a: 2025-99-99", "[" * 9999]
+)
 def test_params_left_half_edited_are_named(
     text: str, tmp_path: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +215,8 @@ def test_code_edited_during_training_fails_the_stage(clone: Path) -> None:
     assert process.returncode != 0
     assert "train: changed while it ran: src/schedule.py" in output
     assert "train" in changed_stages(clone)
+    assert not (clone / "models/model.safetensors").exists()
+    assert not (clone / "metrics/train.json").exists()
     (clone / "src/schedule.py").write_text(code)
     again = run(clone, "dvc", "repro", "train").stdout
     assert "Running stage 'train'" in again

@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from src.params import Params
 from src.run import Run
 from src.runtime import set_deterministic
 from src.schedule import build_scheduler
+from src.step import validate
 from src.stop import Stopped, StopRequest
 from src.train import EpochLog, fit, metrics, read_rates, resolve_lr
 from tests.conftest import tiny_data, tiny_values
@@ -48,6 +50,27 @@ def test_files_after_each_epoch(tmp_path: Path) -> None:
     assert "startup_seconds" in start
     assert [row["epoch"] for row in epochs] == [1, 2, 3]
     assert all(row["images_per_second"] > 0 and row["seconds"] > 0 for row in epochs)
+
+
+def test_seconds_are_of_the_whole_epoch_and_speed_of_its_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+
+    def taking(seconds: float, work: Any) -> Any:
+        def timed(*arguments: Any) -> Any:
+            clock[0] += seconds
+            return work(*arguments)
+
+        return timed
+
+    monkeypatch.setattr("src.train.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(Run, "train_step", taking(1.0, Run.train_step))
+    monkeypatch.setattr("src.run.validate", taking(7.0, validate))
+    train(tmp_path, params(epochs=2), settings())
+    _, *epochs = map(json.loads, (tmp_path / "train.jsonl").read_text().splitlines())
+    assert [row["seconds"] for row in epochs] == [10 * 1.0 + 7.0] * 2
+    assert [row["images_per_second"] for row in epochs] == [16.0] * 2
 
 
 def test_without_validation_its_columns_are_empty(tmp_path: Path) -> None:
@@ -226,6 +249,7 @@ def test_divergence_is_named_and_skips_the_update(precision: str, tmp_path: Path
     assert "at epoch 1, step" in text
     assert "of 40, near" in text
     assert "dvc exp run -S train.lr=1e+19" in text
+    assert ("set train.precision: fp32" in text) == (precision != "fp32")
     assert not list((tmp_path / "resume").glob("*"))
 
 
@@ -379,7 +403,7 @@ def test_a_parent_that_died_during_start_up_is_missed(tmp_path: Path) -> None:
     said = tmp_path / "said"
     subprocess.run([sys.executable, "-c", parent, child, str(said)], check=True)
     deadline = time.monotonic() + 30
-    while not said.exists() and time.monotonic() < deadline:
+    while not (said.exists() and said.read_text()) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert said.read_text() == "stopped because the process that started it has ended"
 
