@@ -50,6 +50,15 @@ def test_pictures_in_the_docs_are_those_of_the_run(checkout: Path) -> None:
         assert digest == outs[f"plots/{path.name}"], f"run `make figures`: {path.name}"
 
 
+def test_the_log_in_the_docs_is_that_of_the_run(checkout: Path) -> None:
+    *_, last = (checkout / "docs/training.jsonl").read_text().splitlines()
+    row = json.loads(last)
+    metrics = json.loads((checkout / "metrics/train.json").read_text())
+    assert row["epoch"] == metrics["epochs"]
+    for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
+        assert row[name] == metrics[name], f"run `make figures`: {name}"
+
+
 def test_the_result_keeps_its_promise(checkout: Path) -> None:
     evaluation = json.loads((checkout / "metrics/evaluate.json").read_text())
     assert evaluation["top1"] >= 0.85
@@ -83,5 +92,5 @@ def test_the_readme_shows_what_the_demo_says(checkout: Path) -> None:
 
 
 def test_there_are_no_open_ends_in_the_docs() -> None:
-    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for path in [ROOT / "README.md", ROOT / "Makefile", *(ROOT / "docs").glob("*.md")]:
         assert "<<" not in path.read_text(), path.name
