@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,14 @@ def start(folder: Path, **env: str) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
+
+
+def wait_until(process: "subprocess.Popen[str]", there: Callable[[], object]) -> None:
+    """Until it is there, or the process has ended."""
+    while process.poll() is None and not there():
+        time.sleep(0.01)
 
 
 def states(folder: Path) -> list[Path]:
@@ -129,12 +137,8 @@ def test_a_signal_to_the_whole_group_is_a_clean_stop(
 ) -> None:
     """As from `timeout`, loader workers included."""
     folder = fresh(prepared, tmp_path / "project")
-    process = subprocess.Popen(
-        command(), cwd=folder, env={**os.environ, "WORKERS": "2"}, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    while process.poll() is None and not states(folder):
-        time.sleep(0.01)
+    process = start(folder, WORKERS="2")
+    wait_until(process, lambda: states(folder))
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
@@ -177,8 +181,7 @@ def test_killed_before_the_first_state(
     write_params(folder, values)
     process = start(folder)
     # Written when training begins.
-    while process.poll() is None and not (folder / "logs/train.jsonl").exists():
-        time.sleep(0.01)
+    wait_until(process, (folder / "logs/train.jsonl").exists)
     process.kill()
     process.communicate()
     assert not states(folder)
@@ -196,8 +199,7 @@ def test_interrupted_dvc_repro_goes_on(
         ["dvc", "repro", "train"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, start_new_session=True,
     )  # fmt: skip
-    while process.poll() is None and not states(folder):
-        time.sleep(0.02)
+    wait_until(process, lambda: states(folder))
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode != 0
@@ -217,11 +219,10 @@ def test_an_orphan_notices_and_saves(shell: str, prepared: Path, tmp_path: Path)
     write_params(folder, values)
     process = subprocess.Popen(
         ["dvc", "repro", "train"], cwd=folder, env={**os.environ, "SHELL": shell},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     # Written as training begins, before anything in it looks for the parent.
-    while process.poll() is None and not (folder / "logs/train.jsonl").exists():
-        time.sleep(0.02)
+    wait_until(process, (folder / "logs/train.jsonl").exists)
     process.kill()
     process.wait()
     deadline = time.monotonic() + 120
@@ -312,8 +313,7 @@ def test_two_trainers_never_share_the_folder(prepared: Path, tmp_path: Path) -> 
     values["train"]["epochs"] = 1000
     write_params(folder, values)
     first = start(folder)
-    while first.poll() is None and not states(folder):
-        time.sleep(0.02)
+    wait_until(first, lambda: states(folder))
     (folder / "plots/model.txt").unlink()
     second = run(folder, *command(), check=False)
     first.kill()
