@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from benchmarks.training import BATCH, benchmark_params, sample
-from src.augment import Augment
-from src.checkpoint import Checkpoint
-from src.files import write_json
-from src.model import build_model
-from src.run import Run, Settings
+from src.data.augment import Augment
+from src.network.resnet import build_model
+from src.pipeline.files import write_json
+from src.training.checkpoint import Checkpoint
+from src.training.run import Run, Settings
 
 STAGES = ("download", "lr_find", "train", "evaluate", "gradcam")
 

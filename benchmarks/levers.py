@@ -16,12 +16,12 @@ from torchvision.models.resnet import BasicBlock
 
 from benchmarks.rates import SIDE, measured, read_results
 from benchmarks.training import changed, quick_params
-from src.model import build_model
-from src.params import Params
-from src.run import Run, Settings
-from src.runtime import start
-from src.step import validate
-from src.training_data import TrainingData, read_training_data
+from src.data.training_data import TrainingData, read_training_data
+from src.device import start
+from src.network.resnet import build_model
+from src.pipeline.params import Params
+from src.training.run import Run, Settings
+from src.training.step import validate
 
 RESULTS = Path("bench/levers.json")
 SEEDS = range(3)

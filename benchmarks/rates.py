@@ -14,7 +14,8 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.training import changed, quick_params
-from src.errors import InputError
+from src.data.training_data import TrainingData, read_training_data
+from src.device import start
 from src.figures.style import (
     BLUE,
     GREEN,
@@ -26,13 +27,12 @@ from src.figures.style import (
     new_figure,
     percent,
 )
-from src.files import write_json
-from src.lr_find import range_test
-from src.model import build_model
-from src.params import Params
-from src.run import Run, Settings
-from src.runtime import start
-from src.training_data import TrainingData, read_training_data
+from src.lr_range.range_test import range_test
+from src.network.resnet import build_model
+from src.pipeline.errors import InputError
+from src.pipeline.files import write_json
+from src.pipeline.params import Params
+from src.training.run import Run, Settings
 
 Results = dict[str, dict[str, float]]
 

@@ -24,19 +24,19 @@ from torch import nn
 
 from benchmarks.usual import best_public_steps, usual_steps
 from recipes.run import merge, read_recipe
-from src.augment import Augment
-from src.cifar_binary import Split
-from src.conv import Conv2d
-from src.evaluate import predict
-from src.files import write_json
-from src.gradcam import grad_cam
-from src.loader import Augmented, BatchKeys, Normalize, augmented_batches, worker_count
-from src.model import build_model
-from src.params import Params
-from src.run import Run, Settings
-from src.runtime import DTYPES, pick_device, set_threads, start
-from src.shapes import CLASSES, draw
-from src.training_data import TrainingData
+from src.data.augment import Augment
+from src.data.batches import Augmented, BatchKeys, Normalize, augmented_batches, worker_count
+from src.data.records import Split
+from src.data.training_data import TrainingData
+from src.device import DTYPES, pick_device, set_threads, start
+from src.evaluation.metrics import predict
+from src.explanation.gradcam import grad_cam
+from src.network.conv import Conv2d
+from src.network.resnet import build_model
+from src.pipeline.files import write_json
+from src.pipeline.params import Params
+from src.sources.shapes import CLASSES, draw
+from src.training.run import Run, Settings
 
 # 0.555 G multiply-adds forward, times two, times three for training, as convolutions are defined;
 # Winograd's algorithm does with fewer.

@@ -4,15 +4,15 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
-from src.params import Params
-from src.stage import Inputs, run_stage
+from src.pipeline.params import Params
+from src.pipeline.stage import Inputs, run_stage
 
 
 def main(args: Namespace, params: Params, _: Inputs) -> None:
-    from src.cifar_binary import canonical_order, to_records, write_split
-    from src.download import load_cifar10, report
-    from src.files import write_bytes, write_json
-    from src.shapes import CLASSES, draw
+    from src.data.records import canonical_order, to_records, write_split
+    from src.pipeline.files import write_bytes, write_json
+    from src.sources.cifar10 import load_cifar10, report
+    from src.sources.shapes import CLASSES, draw
 
     if params.data.source == "shapes":
         shapes = params.data.shapes

@@ -2,23 +2,23 @@
 
 from argparse import Namespace
 
-from src.params import Params
-from src.stage import Inputs, run_stage
+from src.pipeline.params import Params
+from src.pipeline.stage import Inputs, run_stage
 
 
 def main(args: Namespace, params: Params, _: Inputs) -> None:
     import torch
 
-    from src import evaluate as ev
-    from src.cifar_binary import read_split
+    from src.data.batches import Normalize
+    from src.data.records import read_split
+    from src.data.tensors import save_tensors
+    from src.data.training_data import read_training_data
+    from src.device import start
+    from src.evaluation import metrics as ev
     from src.figures import evaluate as figures
     from src.figures.training import draw_training
-    from src.files import read_numbers, write_csv, write_json
-    from src.loader import Normalize
-    from src.model import load_model
-    from src.runtime import start
-    from src.tensors import save_tensors
-    from src.training_data import read_training_data
+    from src.network.resnet import load_model
+    from src.pipeline.files import read_numbers, write_csv, write_json
 
     data = read_training_data(args.data, args.report, params.data)
     test = read_split(args.data, "test", args.report)

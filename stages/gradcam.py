@@ -2,22 +2,22 @@
 
 from argparse import Namespace
 
-from src.params import Params
-from src.stage import Inputs, run_stage
+from src.pipeline.params import Params
+from src.pipeline.stage import Inputs, run_stage
 
 
 def main(args: Namespace, params: Params, _: Inputs) -> None:
     import torch
 
-    from src.cifar_binary import read_classes, read_split
-    from src.explain import Subject, load_logits, mistake_rows, sample_rows
+    from src.data.batches import Normalize
+    from src.data.records import read_classes, read_split
+    from src.data.training_data import channel_statistics
+    from src.device import start
+    from src.explanation.examples import Subject, load_logits, mistake_rows, sample_rows
+    from src.explanation.gradcam import faithfulness
     from src.figures.gradcam import draw_mistakes, draw_samples
-    from src.files import write_json
-    from src.gradcam import faithfulness
-    from src.loader import Normalize
-    from src.model import load_model
-    from src.runtime import start
-    from src.training_data import channel_statistics
+    from src.network.resnet import load_model
+    from src.pipeline.files import write_json
 
     layers, settings = params.gradcam.layers, params.gradcam
     names = read_classes(args.data)

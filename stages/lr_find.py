@@ -2,23 +2,23 @@
 
 from argparse import Namespace
 
-from src.params import Params
-from src.stage import Inputs, run_stage
+from src.pipeline.params import Params
+from src.pipeline.stage import Inputs, run_stage
 
 
 def main(args: Namespace, params: Params, _: Inputs) -> None:
     import numpy as np
 
-    from src.augment import Augment, draw_examples
+    from src.data.augment import Augment, draw_examples
+    from src.data.batches import worker_count
+    from src.data.training_data import read_training_data
+    from src.device import start
     from src.figures.augmentation import draw_augmentation
     from src.figures.lr_find import draw_lr_find
-    from src.files import write_csv, write_json
-    from src.loader import worker_count
-    from src.lr_curve import smooth
-    from src.lr_find import range_test
-    from src.model import build_model
-    from src.runtime import start
-    from src.training_data import read_training_data
+    from src.lr_range.curve import smooth
+    from src.lr_range.range_test import range_test
+    from src.network.resnet import build_model
+    from src.pipeline.files import write_csv, write_json
 
     # Names an unknown transform at once, before data are read.
     Augment(params.augment, params.seed)

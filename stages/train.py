@@ -2,18 +2,18 @@
 
 from argparse import Namespace
 
-from src.params import Params
-from src.stage import Inputs, check_unchanged, run_stage, seconds_since_start
+from src.pipeline.params import Params
+from src.pipeline.stage import Inputs, check_unchanged, run_stage, seconds_since_start
 
 
 def main(args: Namespace, params: Params, inputs: Inputs) -> None:
-    from src.checkpoint import Checkpoint, fingerprint, only_trainer
-    from src.files import write_bytes, write_json
-    from src.loader import worker_count
-    from src.model import build_model, save_weights, summary
-    from src.runtime import machine, start, surroundings
-    from src.train import EpochLog, Settings, fit, metrics, read_rates, resolve_lr
-    from src.training_data import read_training_data
+    from src.data.batches import worker_count
+    from src.data.training_data import read_training_data
+    from src.device import machine, start, surroundings
+    from src.network.resnet import build_model, save_weights, summary
+    from src.pipeline.files import write_bytes, write_json
+    from src.training.checkpoint import Checkpoint, fingerprint, only_trainer
+    from src.training.fit import EpochLog, Settings, fit, metrics, read_rates, resolve_lr
 
     device, precision = start(params.train.precision, params.train.deterministic)
     data = read_training_data(args.data, args.report, params.data)

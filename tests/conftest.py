@@ -13,9 +13,9 @@ import pytest
 import yaml
 from hypothesis import settings
 
-from src.cifar_binary import Split
-from src.shapes import CLASSES, draw
-from src.training_data import TrainingData
+from src.data.records import Split
+from src.data.training_data import TrainingData
+from src.sources.shapes import CLASSES, draw
 
 ROOT = Path(__file__).parents[1]
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks import costs, levers, rates
 from benchmarks.training import benchmark_params, changed, quick_params, rate
-from src.run import Run
+from src.training.run import Run
 from tests.conftest import tiny_data
 from tests.tiny import TinyNet, params, settings
 
@@ -91,4 +91,4 @@ def test_start_up_imports_what_the_stage_does(monkeypatch: pytest.MonkeyPatch) -
     commands: list[Any] = []
     monkeypatch.setattr("subprocess.run", lambda command, **_: commands.append(command))
     costs.startup_seconds("download")
-    assert "from src.download import load_cifar10, report" in commands[0][2]
+    assert "from src.sources.cifar10 import load_cifar10, report" in commands[0][2]

@@ -9,16 +9,16 @@ import pytest
 import torch
 import yaml
 
-from src.cifar_binary import Split, read_split
-from src.evaluate import fit_temperature, predict
-from src.explain import load_logits
-from src.loader import Normalize
-from src.model import load_model, save_weights
-from src.params import Params
-from src.training_data import read_training_data
-from tests.conftest import make_project, run, tiny_values, write_params
+from src.data.batches import Normalize
+from src.data.records import Split, read_split
+from src.data.training_data import read_training_data
+from src.evaluation.metrics import fit_temperature, predict
+from src.explanation.examples import load_logits
+from src.network.resnet import load_model, save_weights
+from src.pipeline.params import Params
+from tests.conftest import ROOT, make_project, run, tiny_values, write_params
 
-OUTPUTS = yaml.safe_load((Path(__file__).parents[1] / "dvc.yaml").read_text())["stages"]
+OUTPUTS = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
 def lock(folder: Path) -> Any:

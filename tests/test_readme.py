@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
-from src.cifar_binary import read_split
-from src.shapes import draw
+from src.data.records import read_split
+from src.sources.shapes import draw
 from tests.conftest import ROOT, committed_params, leaves, run
 
 README = (ROOT / "README.md").read_text()
@@ -48,7 +48,7 @@ def code_with(text: str) -> str:
 @pytest.mark.slow
 def test_the_network_is_used_as_it_says(clone: Path) -> None:
     images = """from pathlib import Path
-from src.cifar_binary import read_split
+from src.data.records import read_split
 images = read_split(Path("data"), "test", Path("metrics/download.json")).images
 """
     (clone / "yours.py").write_text(f"{images}{code_with('load_model')}print(*predicted)\n")

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from recipes.run import check_params, free_name, main, merge, overrides, read_recipe
-from src.params import Params
+from src.pipeline.params import Params
 from tests.conftest import ROOT, committed_params, run
 
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))

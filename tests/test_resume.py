@@ -18,7 +18,7 @@ import pytest
 import torch
 import yaml
 
-from tests.conftest import make_project, run, tiny_values, write_params
+from tests.conftest import ROOT, make_project, run, tiny_values, write_params
 
 SEED = int(os.environ.get("RESUME_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 RESULTS = [
@@ -45,7 +45,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command() -> list[str]:
-    cmd = yaml.safe_load((Path(__file__).parents[1] / "dvc.yaml").read_text())
+    cmd = yaml.safe_load((ROOT / "dvc.yaml").read_text())
     words = cmd["stages"]["train"]["cmd"].split()[1:]
     return [sys.executable, *words[1:]]
 
@@ -278,7 +278,7 @@ def test_a_state_of_another_run_is_not_used(changed: str, interrupted: Path) -> 
         values["train"]["lr"] = 0.03
         write_params(interrupted, values)
     elif changed == "code":
-        with open(interrupted / "src/step.py", "a") as file:
+        with open(interrupted / "src/training/step.py", "a") as file:
             file.write("\n# another line\n")
     elif changed == "data":
         values = training_values()

@@ -16,9 +16,9 @@ import yaml
 from dvc.repo import Repo
 from pydantic import BaseModel
 
-from src import stage
-from src.errors import InputError
-from src.params import Params
+from src.pipeline import stage
+from src.pipeline.errors import InputError
+from src.pipeline.params import Params
 from tests.conftest import ROOT, leaves, run, tiny_values, write_params
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -46,7 +46,7 @@ def test_a_line_in_a_module_concerns_the_stages_that_use_it(clone: Path) -> None
         text, name = path.read_text(), str(path.relative_to(clone))
         path.write_text(text + "# a line\n")
         expected = {key for key, stage in STAGES.items() if name in stage["deps"]}
-        assert expected or name == "src/params.py"
+        assert expected or name == "src/pipeline/params.py"
         assert changed_stages(clone) == expected, name
         path.write_text(text)
     assert changed_stages(clone) == set()
@@ -201,7 +201,7 @@ def test_code_edited_during_training_fails_the_stage(clone: Path) -> None:
     values = tiny_values()
     values["train"] |= {"epochs": 4, "checkpoint_seconds": 0.2}
     write_params(clone, values)
-    code = (clone / "src/schedule.py").read_text()
+    code = (clone / "src/training/schedule.py").read_text()
     (clone / "plots/training.csv").unlink()
     process = subprocess.Popen(
         [sys.executable, "-m", "dvc", "repro", "train"], cwd=clone,
@@ -209,15 +209,15 @@ def test_code_edited_during_training_fails_the_stage(clone: Path) -> None:
     )  # fmt: skip
     while process.poll() is None and not (clone / "plots/training.csv").exists():
         time.sleep(0.05)
-    with open(clone / "src/schedule.py", "a") as file:
+    with open(clone / "src/training/schedule.py", "a") as file:
         file.write("# edited\n")
     output, _ = process.communicate()
     assert process.returncode != 0
-    assert "train: changed while it ran: src/schedule.py" in output
+    assert "train: changed while it ran: src/training/schedule.py" in output
     assert "train" in changed_stages(clone)
     assert not (clone / "models/model.safetensors").exists()
     assert not (clone / "metrics/train.json").exists()
-    (clone / "src/schedule.py").write_text(code)
+    (clone / "src/training/schedule.py").write_text(code)
     again = run(clone, "dvc", "repro", "train").stdout
     assert "Running stage 'train'" in again
     assert "going on from step" in again

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from src.checkpoint import Checkpoint
-from src.params import Params
-from src.run import Row, Settings
-from src.train import EpochLog, fit
+from src.pipeline.params import Params
+from src.training.checkpoint import Checkpoint
+from src.training.fit import EpochLog, fit
+from src.training.run import Row, Settings
 from tests.conftest import tiny_data, tiny_values
 
 CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from src.files import whole_file
+from src.pipeline.files import whole_file
 
 P = ParamSpec("P")
 Picture = NDArray[np.uint8]

@@ -1,0 +1,149 @@
+"""uint8 batches, in order, from worker processes to the device.
+
+A batch sampler yields lists of (epoch, index) and the data set makes a whole batch a call
+(`__getitems__`), so workers need no message when an epoch begins, and a run that resumes at
+step n sees exactly the batches that it would have seen.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import Generator, Philox
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from src.data.augment import Augment
+from src.data.records import Split
+from src.pipeline.errors import InputError
+
+Key = tuple[int, int]
+
+
+def worker_count(device: torch.device) -> int:
+    """Loader processes: the environment's WORKERS, else what suits the device."""
+    text = os.environ.get("WORKERS")
+    if text is None:
+        # On a CPU the step itself wants every core; the loader takes about 1% of it.
+        return 0 if device.type == "cpu" else min(16, max(1, cores() - 1))
+    if not text.isdecimal():
+        raise InputError(f"WORKERS: {text!r} is not a whole number (environment variable)")
+    return int(text)
+
+
+def cores() -> int:
+    """The cores that this process may use, fewer than the machine's under a batch system."""
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux has it
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+class Augmented(Dataset[tuple[Tensor, Tensor]]):
+    """Batches of augmented images by their (epoch, index) keys."""
+
+    def __init__(self, split: Split, augment: Augment) -> None:
+        self.split = split
+        self.augment = augment
+
+    def __getitems__(self, keys: list[Key]) -> tuple[Tensor, Tensor]:
+        """(B, 32, 32, 3) uint8 images and (B,) int64 labels."""
+        images = [self.augment(self.split.images[index], epoch, index) for epoch, index in keys]
+        labels = self.split.labels[[index for _, index in keys]]
+        return torch.from_numpy(np.stack(images)), torch.from_numpy(labels)
+
+
+class BatchKeys(Sampler[list[Key]]):
+    """The keys of each batch from `first_step` to `last_step`, reshuffled each epoch.
+
+    The images that do not fill a batch are left out of that epoch.
+    """
+
+    def __init__(self, images: int, batch_size: int, seed: int, first_step: int, last_step: int):
+        if images < batch_size:
+            raise InputError(
+                f"train.batch_size: {batch_size} is more than the {images} training images "
+                "(params.yaml)"
+            )
+        self.images, self.batch_size, self.seed = images, batch_size, seed
+        self.steps = range(first_step, last_step)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        per_epoch = self.images // self.batch_size
+        order, order_epoch = self.epoch_order(0), 0
+        for step in self.steps:
+            epoch, batch = divmod(step, per_epoch)
+            if epoch != order_epoch:
+                order, order_epoch = self.epoch_order(epoch), epoch
+            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield [(epoch, int(index)) for index in chosen]
+
+    def epoch_order(self, epoch: int) -> NDArray[np.int64]:
+        # Keys of images are below 2**63 (augment.py): the two never share a stream.
+        # uint64: a list with a number this large would become floating point.
+        key = np.array([self.seed, 2**63 + epoch], np.uint64)
+        return Generator(Philox(key=key)).permutation(self.images)
+
+
+def start_worker(_: int) -> None:
+    # Ctrl-C, timeout and schedulers signal the whole group, and the trainer wants its current
+    # batch all the same. It ends its workers itself, and they end where it has died.
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def augmented_batches(
+    data: Augmented, keys: BatchKeys, workers: int, device: torch.device, start_method: str = ""
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """A loader of the batches that `keys` names, the same for any number of workers."""
+    return DataLoader(
+        data,
+        batch_sampler=keys,
+        num_workers=workers,
+        collate_fn=identity,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=start_worker,
+        multiprocessing_context=(start_method or None) if workers else None,
+        prefetch_factor=4 if workers else None,
+        # Else the loader would draw a seed from torch's global generator.
+        generator=torch.Generator(),
+    )
+
+
+def identity(batch: Any) -> Any:
+    return batch
+
+
+def to_device(batch: Tensor, device: torch.device) -> Tensor:
+    """A batch on the device. CUDA copies it while the host goes on, which keeps it until then.
+
+    mps would go on reading memory that the host has freed (pytorch/pytorch#189690).
+    """
+    return batch.to(device, non_blocking=device.type == "cuda")
+
+
+def plain_batches(split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of the images as they are, in order, the last one short."""
+    for start in range(0, len(split), batch_size):
+        rows = slice(start, start + batch_size)
+        yield torch.from_numpy(split.images[rows]), torch.from_numpy(split.labels[rows])
+
+
+class Normalize:
+    """uint8 (B, H, W, 3) on any device to normalised float (B, 3, H, W), channels last."""
+
+    def __init__(self, mean: list[float], std: list[float], device: torch.device) -> None:
+        self.device = device
+        self.mean = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
+        self.scale = 1 / (torch.tensor(std, device=device).view(1, 3, 1, 1) * 255)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        # NHWC seen as NCHW is channels_last already: no copy.
+        images_bchw = to_device(images, self.device).permute(0, 3, 1, 2)
+        return (images_bchw.float() - self.mean) * self.scale

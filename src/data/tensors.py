@@ -1,0 +1,56 @@
+"""Named tensors on disk: safetensors, whole, with a digest of their own.
+
+No pickle, so no file can run code. All metadata stand in one key as sorted JSON, because
+several keys come out in random order; the digest makes a flipped bit an error.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from src.pipeline.errors import InputError
+from src.pipeline.files import read_bytes, write_bytes
+
+HEADER_LENGTH_BYTES = 8
+
+
+def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
+    """sha256 over the metadata and every tensor's name, type, shape and bytes."""
+    total = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        total.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write tensors with JSON-able metadata; the same input gives the same bytes."""
+    # contiguous(): channels_last weights are stored in their logical order.
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    about = {**metadata, "sha256": digest(plain, metadata)}
+    text = json.dumps(about, sort_keys=True, allow_nan=False)
+    write_bytes(path, save(plain, {"cifar-resnet": text}))
+
+
+def load_tensors(path: Path, mend: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors on the CPU and their metadata; InputError with `mend` for any damage."""
+    content = read_bytes(path, mend)
+    try:
+        tensors = load(content)
+        header_length = int.from_bytes(content[:HEADER_LENGTH_BYTES], "little")
+        header = json.loads(content[HEADER_LENGTH_BYTES : HEADER_LENGTH_BYTES + header_length])
+        metadata = json.loads(header["__metadata__"]["cifar-resnet"])
+        expected = metadata.pop("sha256")
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: is damaged or not a file of this project; {mend}") from error
+    if digest(tensors, metadata) != expected:
+        raise InputError(f"{path}: is damaged (its content does not match its digest); {mend}")
+    return tensors, metadata

@@ -1,0 +1,136 @@
+"""The machine: device, precision, threads, memory, determinism."""
+
+import ctypes
+import os
+import platform
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from src.pipeline.errors import InputError
+
+# mallopt parameters in glibc's malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+LIBRARIES = ("albumentations", "numpy", "opencv-python-headless", "torchvision")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def pick_device() -> torch.device:
+    """The environment's DEVICE (cuda, mps or cpu), else the best one here."""
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    name = os.environ.get("DEVICE") or next(n for n, there in available.items() if there)
+    if not available.get(name, False):
+        there = ", ".join(n for n, is_there in available.items() if is_there)
+        raise InputError(f"DEVICE: {name!r} is not on this machine, which has {there}")
+    return torch.device(name)
+
+
+def set_threads() -> None:
+    """Use the environment's THREADS for torch on the CPU, where it is set."""
+    text = os.environ.get("THREADS")
+    if text is None:
+        return
+    if not text.isdecimal() or int(text) == 0:
+        raise InputError(f"THREADS: {text!r} is not a whole number above 0 (environment variable)")
+    torch.set_num_threads(int(text))
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what large tensors free: fetching and clearing it anew slows large steps."""
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_MAX, 0)
+        # -1: never. The largest int would still be two gigabytes.
+        libc.mallopt(M_TRIM_THRESHOLD, -1)
+
+
+def cpu_has_bf16() -> bool:
+    """Whether an x86 CPU multiplies bf16 in hardware."""
+    # A torch without this function has no bf16 that we could know of.
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """fp32, bf16 or fp16: `auto` is half precision where x86 or CUDA hardware has it.
+
+    Raises InputError for fp16 on mps.
+    """
+    if precision == "fp16" and device.type == "mps":
+        # Its fused SGD neither unscales nor skips overflows (pytorch/pytorch#186360).
+        raise InputError(
+            "train.precision: fp16 cannot be trained on mps; auto takes what it can (params.yaml)"
+        )
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
+    return torch.autocast(device.type, dtype=DTYPES[precision], enabled=precision != "fp32")
+
+
+def set_deterministic(deterministic: bool) -> None:
+    """The same bits on every run of this machine, or the fastest kernels."""
+    if deterministic:
+        # cuBLAS reads it when its first handle is made.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+    # Filling new memory costs bandwidth and only shows what reads unwritten memory.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = not deterministic
+
+
+def start(precision: str, deterministic: bool) -> tuple[torch.device, str]:
+    """Set the machine up for a stage; the device and the resolved precision."""
+    set_threads()
+    set_deterministic(deterministic)
+    device = pick_device()
+    resolved = resolve_precision(precision, device)
+    if device.type == "cpu":
+        keep_freed_memory()
+        if resolved == "bf16" and not cpu_has_bf16():
+            print(
+                "note: this CPU computes bf16 in software, hundreds of times slower than fp32; "
+                "train with train.precision: auto, which takes what the hardware has (params.yaml)"
+            )
+    print(f"{describe(device, resolved)}, torch {torch.__version__}", flush=True)
+    return device, resolved
+
+
+def machine(device: torch.device, precision: str) -> dict[str, str | int]:
+    """What a result's last bits depend on beside its inputs."""
+    about: dict[str, str | int] = {
+        "torch": torch.__version__,
+        "device": device.type,
+        "precision": precision,
+    }
+    # On a GPU the host's threads take no part in the sums.
+    return about | ({"threads": torch.get_num_threads()} if device.type == "cpu" else {})
+
+
+def surroundings(device: torch.device) -> dict[str, str]:
+    """What else the last bits may depend on: the libraries that make images, the hardware."""
+    cuda = device.type == "cuda"
+    return {
+        **{name: version(name) for name in LIBRARIES},
+        "hardware": torch.cuda.get_device_name(device)
+        if cuda
+        else torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def describe(device: torch.device, precision: str) -> str:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    return f"{name}{threads}, {precision}"

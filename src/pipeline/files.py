@@ -1,0 +1,122 @@
+"""Files that appear whole or not at all."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from src.pipeline.errors import InputError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A handle whose content becomes `path` only when the block ends without an error.
+
+    Raises InputError naming `path` where the disk or the folder refuses; the old file stays.
+    """
+    # One fixed name: what a killed writer left behind is overwritten by the next.
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); "
+            "free some space or make the folder writable, then run the command again"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    with whole_file(path) as handle:
+        handle.write(content)
+
+
+def read_bytes(path: Path, mend: str) -> bytes:
+    """The file's content; `mend` ends the sentence of the InputError where it can't be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {mend}") from error
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Sorted, indented JSON. Raises ValueError for NaN or Infinity, which JSON does not have."""
+    text = json.dumps(values, indent=2, sort_keys=True, allow_nan=False)
+    write_bytes(path, text.encode() + b"\n")
+
+
+def read_json(path: Path, mend: str) -> dict[str, Any]:
+    """The object in the file; InputError with `mend` where it is missing or damaged."""
+    content = read_bytes(path, mend)
+    try:
+        values = json.loads(content)
+    except ValueError as error:
+        raise InputError(f"{path}: is damaged (not JSON); {mend}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: is damaged (not a JSON object); {mend}")
+    return values
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Comma-separated rows; floats in their shortest exact form, None as an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+def append_json_line(path: Path, values: Mapping[str, Any]) -> None:
+    """Add a line of JSON to an untracked log; InputError where the disk or folder refuses."""
+    line = json.dumps(values, allow_nan=False) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a") as handle:
+            handle.write(line)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def read_csv(path: Path, mend: str) -> list[dict[str, str]]:
+    """One dict a row, by column name; InputError with `mend` where the file can't be used."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_bytes(path, mend).decode()), strict=True))
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path}: is damaged (not a table); {mend}") from error
+    if not rows or any(None in row or None in row.values() for row in rows):
+        raise InputError(f"{path}: is damaged (rows missing or cut); {mend}")
+    return rows
+
+
+def read_numbers(path: Path, mend: str) -> list[dict[str, float | None]]:
+    """The rows of a table of numbers, None where a cell is empty.
+
+    Raises InputError with `mend` where a cell holds anything else.
+    """
+    try:
+        return [
+            {k: float(v) if v else None for k, v in row.items()} for row in read_csv(path, mend)
+        ]
+    except ValueError as error:
+        raise InputError(f"{path}: is damaged ({error}); {mend}") from error
+
+
+def sha256_file(path: Path) -> str:
+    """Hex digest of the file's content, or "missing"."""
+    try:
+        with open(path, "rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except FileNotFoundError:
+        return "missing"

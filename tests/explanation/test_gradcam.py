@@ -1,0 +1,182 @@
+"""Grad-CAM is right, leaves no trace, and its faithfulness is measured."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torchvision.models.resnet import ResNet
+
+from src.explanation.examples import choose_mistakes, choose_samples
+from src.explanation.gradcam import delete, faithfulness, grad_cam, unit_peak
+from src.network.resnet import build_model
+
+LAYERS = ["layer1", "layer2", "layer3", "layer4"]
+
+
+@pytest.fixture(scope="module")
+def model() -> ResNet:
+    network = build_model("resnet18", 10)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        # Untrained weights give maps that are nearly flat.
+        network.fc.weight.copy_(torch.randn(10, 512, generator=generator))
+    return network
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+def test_layer4_equals_the_class_activation_map(model: ResNet, images: torch.Tensor) -> None:
+    """Behind mean pooling and one linear layer, Grad-CAM is CAM (Zhou et al. 2016)."""
+    targets = torch.tensor([0, 3, 5, 9])
+    features: list[torch.Tensor] = []
+    hook = model.layer4.register_forward_hook(lambda _, __, output: features.append(output))
+    with torch.no_grad():
+        model.eval()(images)
+    hook.remove()
+    cam = torch.einsum("bk,bkhw->bhw", model.fc.weight[targets].detach(), features[0]).relu()
+    size = (32, 32)
+    expected = nn.functional.interpolate(unit_peak(cam)[:, None], size=size, mode="bilinear")[:, 0]
+    found = grad_cam(model, ["layer4"], images, targets)["layer4"]
+    assert found.max() > 0.5
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_maps_are_those_of_the_paper(layer: str, model: ResNet, images: torch.Tensor) -> None:
+    """Equations 1 and 2, image by image."""
+    targets = torch.tensor([0, 3, 5, 9])
+    found = grad_cam(model, LAYERS, images, targets)[layer]
+    assert found.max() > 0.5
+    for image, target, cam in zip(images, targets, found, strict=True):
+        kept: list[torch.Tensor] = []
+        hook = model.get_submodule(layer).register_forward_hook(
+            lambda *a, kept=kept: kept.append(a[2])
+        )
+        score = model.eval()(image[None])[0, target]
+        hook.remove()
+        (gradient,) = torch.autograd.grad(score, kept)
+        channels, height, width = kept[0].shape[1:]
+        expected = torch.zeros(height, width)
+        for k in range(channels):
+            expected += gradient[0, k].sum() / (height * width) * kept[0][0, k].detach()
+        expected = unit_peak(expected.clamp_min(0)[None])
+        larger = nn.functional.interpolate(expected[None], size=(32, 32), mode="bilinear")[0, 0]
+        assert torch.allclose(cam, larger, atol=1e-4)
+
+
+def test_faithfulness_does_not_depend_on_the_batches(
+    model: ResNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = torch.randn(7, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    targets = torch.arange(7)
+    whole = faithfulness(model, ["layer3", "layer4"], images, targets)
+    monkeypatch.setattr("src.explanation.gradcam.BATCH", 3)
+    parts = faithfulness(model, ["layer3", "layer4"], images, targets)
+    assert len(set(whole.values())) == 4
+    # Which image gives the other map does depend on them.
+    for layer in ("layer3", "layer4"):
+        assert parts[f"{layer}_drop"] == pytest.approx(whole[f"{layer}_drop"], abs=1e-4)
+
+
+def test_maps_lie_in_the_unit_interval(model: ResNet, images: torch.Tensor) -> None:
+    cams = grad_cam(model, LAYERS, images, torch.zeros(4, dtype=torch.int64))
+    assert list(cams) == LAYERS
+    for cam in cams.values():
+        assert cam.shape == (4, 32, 32)
+        assert cam.min() >= 0
+        assert cam.max() <= 1
+
+
+def test_an_image_does_not_depend_on_its_batch(model: ResNet, images: torch.Tensor) -> None:
+    targets = torch.tensor([1, 2, 3, 4])
+    together = grad_cam(model, ["layer3"], images, targets)["layer3"]
+    alone = grad_cam(model, ["layer3"], images[2:3], targets[2:3])["layer3"]
+    assert torch.allclose(together[2:3], alone, atol=1e-5)
+
+
+def test_no_evidence_gives_a_zero_map(images: torch.Tensor) -> None:
+    silent = build_model("resnet18", 10)
+    with torch.no_grad():
+        silent.fc.weight.copy_(-torch.ones(10, 512))
+    cam = grad_cam(silent, ["layer4"], images, torch.zeros(4, dtype=torch.int64))["layer4"]
+    assert torch.equal(cam, torch.zeros(4, 32, 32))
+
+
+def snapshot(model: nn.Module) -> tuple[object, ...]:
+    hooks = [len(m._forward_hooks) + len(m._backward_hooks) for m in model.modules()]
+    modes = [module.training for module in model.modules()]
+    gradients = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
+    buffers = [buffer.clone().tolist() for buffer in model.buffers()]
+    return hooks, modes, [g if g is None else g.tolist() for g in gradients], buffers
+
+
+@pytest.mark.parametrize("target", [0, 10, -1])
+def test_the_model_is_left_as_it_was(target: int, images: torch.Tensor) -> None:
+    """Mode, hooks, gradients and statistics, also after an exception."""
+    model = build_model("resnet18", 10).train()
+    model.layer2.eval()
+    model.fc.weight.grad = torch.ones_like(model.fc.weight)
+    before = snapshot(model)
+    targets = torch.full((4,), target)
+    if target == 0:
+        grad_cam(model, LAYERS, images, targets)
+    else:
+        with pytest.raises(ValueError, match="class indices from 0 to 9"):
+            grad_cam(model, LAYERS, images, targets)
+    assert snapshot(model) == before
+
+
+def test_frozen_models_and_no_grad_are_fine(images: torch.Tensor) -> None:
+    model = build_model("resnet18", 10)
+    targets = torch.zeros(4, dtype=torch.int64)
+    expected = grad_cam(model, LAYERS, images, targets)
+    with torch.no_grad():
+        found = grad_cam(model.requires_grad_(False), LAYERS, images, targets)
+    assert all(torch.equal(expected[name], found[name]) for name in LAYERS)
+
+
+class Corner(nn.Module):
+    """Class 1 is all that is bright in the image's top left quarter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keep = nn.Identity()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.keep(images.clamp_min(0))
+        evidence = features[:, :, :16, :16].mean((1, 2, 3))
+        return torch.stack([torch.zeros_like(evidence), 10 * evidence], dim=1)
+
+
+def test_a_faithful_map_beats_another_images_map() -> None:
+    """A square that moves about: its own map finds it, the next image's does not."""
+    images = torch.zeros(4, 3, 32, 32)
+    for number, (top, left) in enumerate([(0, 0), (0, 8), (8, 0), (8, 8)]):
+        images[number, :, top : top + 8, left : left + 8] = 4.0
+    scores = faithfulness(Corner(), ["keep"], images, torch.ones(4, dtype=torch.int64))
+    assert scores["keep_drop"] > 0.4
+    assert scores["keep_drop_other_map"] < 0.3 * scores["keep_drop"]
+
+
+def test_the_fifth_where_the_map_is_highest_gets_the_mean_colour() -> None:
+    images = torch.ones(1, 3, 10, 10)
+    cam = torch.arange(100.0).view(1, 10, 10)
+    deleted = delete(images, cam)
+    assert (deleted[0, :, :8] == 1).all()
+    assert (deleted[0, :, 8:] == 0).all()
+
+
+def test_samples_are_of_different_classes() -> None:
+    labels = np.array([2, 2, 0, 1, 0, 1])
+    assert choose_samples(labels, 3) == [2, 3, 0]
+    assert choose_samples(labels, 20) == [2, 3, 0, 4, 5, 1]
+
+
+def test_mistakes_come_most_confident_first() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.3, 0.7], [0.2, 0.8], [0.6, 0.4]], np.float32)
+    assert choose_mistakes(probabilities, np.array([0, 0, 0, 1]), 25) == [2, 1, 3]
+    assert choose_mistakes(probabilities, np.array([0, 0, 0, 1]), 1) == [2]
+    assert choose_mistakes(probabilities, np.array([0, 1, 1, 0]), 25) == []

@@ -1,0 +1,212 @@
+"""Range-test curves whose fall, bottom and blow-up are known."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from src.lr_range.curve import bounds, finite_part, smooth, snap, suggest
+from src.pipeline.errors import InputError
+
+LRS = np.geomspace(1e-4, 10, 100)
+CENTRE, WIDTH, BLOW_UP = -1.8, 0.3, 0.6  # log10 lr
+NOTCH = np.log10(2.5)  # the widest of the steps 1-2-5
+
+
+def range_test(lrs, noise=0.0, seed=0):
+    """2.3 falling by 1.2 along a sigmoid in log10 lr, then exploding."""
+    x = np.log10(lrs)
+    fall = 1.2 / (1 + np.exp(-(x - CENTRE) / WIDTH))
+    blow_up = np.minimum(0.2 * np.exp((x - BLOW_UP) / 0.08), 30)
+    return 2.3 - fall + blow_up + noise * np.random.default_rng(seed).standard_normal(len(lrs))
+
+
+def readings(lrs, losses):
+    base_lr, max_lr = bounds(lrs, losses)
+    return suggest(lrs, losses) | {"base_lr": base_lr, "max_lr": max_lr}
+
+
+def assert_close(found, expected, decades):
+    for name, lr in expected.items():
+        assert abs(np.log10(found[name] / lr)) < decades, f"{name}: {found[name]} for {lr}"
+
+
+def sigmoid_at(done):
+    return 10 ** (CENTRE + WIDTH * np.log(done / (1 - done)))
+
+
+# Where the sigmoid has its steepest point, its tenth, its nine tenths, and half its steepest slope.
+KNOWN = {
+    "steep": 10**CENTRE,
+    "valley": 10**CENTRE,
+    "base_lr": sigmoid_at(0.1),
+    "max_lr": sigmoid_at(0.9),
+    "slide": sigmoid_at((1 + np.sqrt(0.5)) / 2),
+}
+
+
+def test_readings_are_where_the_curve_has_them():
+    assert_close(readings(LRS, range_test(LRS)), KNOWN, 0.12)
+
+
+def test_minimum_is_a_tenth_of_the_middle_of_the_valley_floor():
+    floor = LRS[range_test(LRS) < 1.1 + 0.12]  # the lowest tenth of the fall
+    expected = np.sqrt(floor[0] * floor[-1]) / 10
+    assert_close(suggest(LRS, range_test(LRS)), {"minimum": expected}, 0.12)
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.1])
+def test_noise_moves_no_snapped_reading_by_more_than_one_notch(noise):
+    clean = readings(LRS, range_test(LRS))
+    noisy = [readings(LRS, range_test(LRS, noise, seed)) for seed in range(200)]
+    for name, lr in clean.items():
+        steps = [abs(np.log10(snap(found[name]) / snap(lr))) for found in noisy]
+        assert np.mean(np.array(steps) <= NOTCH + 1e-9) >= 0.95, name
+
+
+@pytest.mark.parametrize(("name", "same"), [("steep", 0.9), ("valley", 0.95), ("minimum", 0.95)])
+def test_noise_leaves_the_snapped_reading_and_shifts_it_to_neither_side(name, same):
+    clean = suggest(LRS, range_test(LRS))[name]
+    noisy = [suggest(LRS, range_test(LRS, 0.05, seed))[name] for seed in range(200)]
+    assert np.mean([snap(lr) == snap(clean) for lr in noisy]) >= same
+    assert abs(np.mean(np.log10(noisy) - np.log10(clean))) < 0.03
+
+
+def test_smooth_keeps_a_straight_line_and_quietens_noise():
+    line = np.linspace(2.3, 1.1, 100)
+    np.testing.assert_allclose(
+        smooth(line)[20:], line[20:]
+    )  # before: the cap at the start's median
+    noise = np.random.default_rng(0).standard_normal(1000)
+    assert smooth(noise).std() < 0.25
+    assert abs(smooth(noise).mean() - noise.mean()) < 0.02  # the cap lets the noise be
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
+def test_all_from_the_first_loss_that_is_not_finite_is_cut(bad):
+    losses = range_test(LRS, 0.05)
+    torn = np.concatenate([losses[:80], [bad], losses[81:]])
+    lrs, kept = finite_part(LRS, torn)
+    np.testing.assert_array_equal(lrs, LRS[:80])
+    np.testing.assert_array_equal(kept, losses[:80])
+    assert readings(LRS, torn) == readings(LRS[:80], losses[:80])
+
+
+@pytest.mark.parametrize("late", [2.3, 1.2, 0.9], ids=["to the start", "to the floor", "below it"])
+def test_fall_after_the_blow_up_is_not_taken(late):
+    losses = range_test(LRS, 0.02)
+    losses[80:90], losses[90:] = 60.0, late
+    assert_close(readings(LRS, losses), KNOWN, 0.2)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_at_the_start_moves_no_reading_by_a_notch(seed):
+    losses = range_test(LRS, 0.02)
+    losses[:10] += 0.1 * np.random.default_rng(seed).standard_normal(10)
+    losses[2] = 9.0
+    assert_close(readings(LRS, losses), KNOWN, NOTCH)
+
+
+def test_spikes_at_the_start_move_no_reading_by_a_notch():
+    losses = range_test(LRS, 0.02)
+    losses[[0, 2, 4]] = 9.0
+    assert_close(readings(LRS, losses), KNOWN, NOTCH)
+
+
+def test_raggedness_ends_the_fall():
+    x = np.log10(LRS)
+    losses = 2.3 - 0.3 * (x + 4)  # a straight fall to the end …
+    late = LRS > 0.1
+    losses[late] += 0.6 * (-1.0) ** np.arange(late.sum())  # … that shakes from 0.1 on
+    assert 0.03 < bounds(LRS, losses)[1] < 0.2
+
+
+def test_curve_without_a_blow_up():
+    losses = 2.3 - 1.2 / (1 + np.exp(-(np.log10(LRS) - CENTRE) / WIDTH))
+    assert_close(readings(LRS, losses), KNOWN, 0.12)
+
+
+def test_fall_that_goes_on_to_the_last_step():
+    losses = 2.3 - 0.2 * (np.log10(LRS) + 4)
+    found = readings(LRS, losses)
+    assert found["base_lr"] < 10**-3
+    assert found["max_lr"] > 10**0.2
+    assert_close(found, {"valley": 10**-1.5}, 0.2)
+
+
+def test_linear_spacing():
+    lrs = np.linspace(1e-3, 0.3, 150)
+    losses = 2.3 - 1.2 / (1 + np.exp(-(np.log10(lrs) + 1.2) / 0.1))
+    centre = 10**-1.2
+    ends = {"base_lr": 10 ** (-1.2 - 0.22), "max_lr": 10 ** (-1.2 + 0.22)}
+    expected = {"steep": centre, "valley": centre} | ends
+    assert_close(readings(lrs, losses), expected, 0.12)
+
+
+@pytest.mark.parametrize(
+    ("losses", "said"),
+    [
+        (np.r_[np.nan, range_test(LRS)[1:]], "blew up after 0 steps.*lower lr_find.start_lr"),
+        (range_test(LRS)[:9], "blew up after 9 steps.*lr_find.num_iter"),
+        (np.full(100, 2.303), "is flat.*raise lr_find.end_lr or lr_find.num_iter"),
+        (np.zeros(100), "is flat"),
+        (np.repeat([0.0, -5e-324], 50), "is flat"),
+        (2.303 - 0.01 * np.linspace(0, 1, 100), "is flat"),
+        (2.303 + np.linspace(0, 3, 100), "only rises.*lower lr_find.start_lr"),
+        (np.r_[np.full(60, 2.303), np.geomspace(2.303, 50, 40)], "only rises"),
+    ],
+)
+def test_curve_that_says_nothing_is_refused(losses, said):
+    for read in (suggest, bounds):
+        with pytest.raises(InputError, match=said):
+            read(LRS[: len(losses)], losses)
+
+
+@pytest.mark.parametrize("steps", [10, 20, 40, 100, 200])
+def test_flat_noise_is_refused(steps):
+    lrs, refused = np.geomspace(1e-4, 10, steps), 0
+    for seed in range(200):
+        try:
+            suggest(lrs, 2.303 + 0.1 * np.random.default_rng(seed).standard_normal(steps))
+        except InputError as error:
+            refused += "is flat" in str(error)
+    assert refused >= 0.97 * 200
+
+
+LOSS = st.one_of(
+    st.floats(0, 5), st.floats(allow_nan=False, allow_infinity=False), st.sampled_from([0.0, 2.3])
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(LOSS, max_size=60), st.booleans())
+@example([0, 2, 1, 0, 3, 3, 3, 3, 3, 3], False)  # no negative slope after the second smoothing
+@example([1, 0, -1, 1, 1, 1, 1, 1, 1, 0, 1], False)  # ragged where it first falls
+def test_any_curve_is_refused_or_read_within_its_range(losses, linear):
+    spacing = np.linspace if linear else np.geomspace
+    lrs = spacing(1e-4, 10.0, len(losses))
+    try:
+        found = readings(lrs, losses)
+    except InputError:
+        return
+    for lr in found.values():
+        assert lrs[0] / 10 <= lr <= lrs[-1]
+    assert lrs[0] <= found["base_lr"] < found["max_lr"] <= lrs[-1]
+
+
+def test_snap_gives_the_nearest_on_the_log_scale():
+    lrs = (0.0499, 0.05, 9e-4, 0.14, 0.15, 0.31, 0.33, 3e-5, 8.0)
+    assert [snap(lr) for lr in lrs] == [0.05, 0.05, 1e-3, 0.1, 0.2, 0.2, 0.5, 2e-5, 10.0]
+
+
+@pytest.mark.parametrize("literal", [f"{m}e{k}" for k in range(-9, 4) for m in (1, 2, 5)])
+def test_snap_gives_the_float_of_the_literal(literal):
+    assert snap(1.1 * float(literal)) == float(literal)
+
+
+@given(st.floats(1e-9, 1e3))
+def test_snap_is_idempotent_and_near(lr):
+    snapped = snap(lr)
+    assert snap(snapped) == snapped
+    assert f"{snapped:.0e}"[0] in "125"
+    assert max(snapped / lr, lr / snapped) <= np.sqrt(2.5) * (1 + 1e-12)

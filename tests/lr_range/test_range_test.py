@@ -1,0 +1,176 @@
+"""The range test: on torch-lr-finder, without its faults, leaving no trace."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+from src.data.batches import Normalize
+from src.data.training_data import TrainingData
+from src.lr_range import range_test as lr_find
+from src.lr_range.range_test import Prepared, StoppingFinder, range_test, read_curve
+from src.network.resnet import build_model
+from src.pipeline.errors import InputError
+from src.pipeline.params import Params
+from tests.conftest import tiny_data, tiny_values
+from tests.tiny import TinyNet
+
+CPU = torch.device("cpu")
+
+
+def params(**changes: object) -> Params:
+    values = tiny_values()
+    values["lr_find"] |= changes
+    return Params.model_validate(values)
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
+    return tiny_data()
+
+
+def search(data: TrainingData, wanted: Params) -> tuple[lr_find.Found, torch.nn.Module]:
+    model = build_model("resnet18", 10)
+    return range_test(model, data, wanted, CPU, "fp32", workers=0), model
+
+
+@pytest.fixture(scope="module")
+def found(data: TrainingData) -> tuple[lr_find.Found, torch.nn.Module]:
+    return search(data, params())
+
+
+def test_the_curve_covers_the_range(found: tuple[lr_find.Found, torch.nn.Module]) -> None:
+    result, _ = found
+    assert result.lrs[0] == pytest.approx(0.0003)
+    ratios = result.lrs[1:] / result.lrs[:-1]
+    assert np.allclose(ratios, (1 / 0.0003) ** (1 / 39))
+    assert np.isfinite(result.losses).all()
+    assert 0 < result.base_lr < result.max_lr
+    assert set(result.suggestions) == {"steep", "valley", "minimum", "slide"}
+
+
+def test_fp16_is_searched_with_a_scaled_loss(data: TrainingData) -> None:
+    """What `auto` takes on a GPU without bf16: the curve is that of fp32 but for rounding."""
+    exact, half = (
+        range_test(TinyNet(), data, params(), CPU, precision, workers=0)
+        for precision in ("fp32", "fp16")
+    )
+    assert np.allclose(half.losses, exact.losses, rtol=0.02)
+    assert half.losses.min() < 0.9 * half.losses[0]
+
+
+def test_a_step_too_large_for_the_memory_is_named(data: TrainingData) -> None:
+    class Full(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, _: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(InputError, match=r"train\.batch_size: a step of 32 images does not fit"):
+        range_test(Full(), data, params(), CPU, "fp32", workers=0)
+
+
+def test_nothing_is_left_behind(data: TrainingData) -> None:
+    """Model, mode and the global random states are as they were."""
+    model = build_model("resnet18", 10)
+    before = copy.deepcopy(model.state_dict())
+    torch.manual_seed(3)
+    np.random.seed(3)
+    expected = torch.rand(3), np.random.rand(3)
+    torch.manual_seed(3)
+    np.random.seed(3)
+    range_test(model, data, params(), CPU, "fp32", workers=0)
+    assert torch.equal(torch.rand(3), expected[0])
+    assert (np.random.rand(3) == expected[1]).all()
+    after = model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert model.training
+
+
+def test_linear_uses_the_validation_loss(data: TrainingData) -> None:
+    assert data.validation is not None
+    held_out = {image.tobytes() for image in data.validation.images}
+
+    def told(images: TensorDataset) -> float:
+        assert {image.numpy().tobytes() for image, _ in images} <= held_out
+        return float(len(images))
+
+    wanted = params(mode="linear", start_lr=0.0001, end_lr=0.005, num_iter=20, val_images=20)
+    curves = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lr_find, "read_curve", lambda lrs, losses, _: curves.append((lrs, losses)))
+        # A loss that says how many images of which split it was read on.
+        patch.setattr(StoppingFinder, "_validate", lambda _, images, **__: told(images.dataset))
+        range_test(build_model("resnet18", 10), data, wanted, CPU, "fp32", workers=0)
+    ((lrs, losses),) = curves
+    assert np.allclose(np.diff(lrs), (0.005 - 0.0001) / 19)
+    assert lrs[-1] == pytest.approx(0.005)
+    assert losses == [20.0] * 20
+
+
+def test_validation_is_under_autocast_too(data: TrainingData) -> None:
+    """torch-lr-finder's own autocast is for training batches only."""
+    layer = torch.nn.Linear(3 * 16 * 16, 10)
+    seen = []
+    layer.register_forward_hook(lambda *arguments: seen.append(arguments[2].dtype))
+    network = torch.nn.Sequential(torch.nn.Flatten(), layer)
+    normalize = Normalize(data.mean, data.std, CPU)
+    prepared = Prepared(network, normalize, "bf16", 16).eval()
+    logits = prepared(torch.from_numpy(data.train.images[:2]))
+    assert seen == [torch.bfloat16]
+    assert logits.dtype == torch.float32
+
+
+def test_it_stops_where_the_loss_is_not_finite(data: TrainingData) -> None:
+    """torch-lr-finder compares NaN with "greater than" and goes on to the end."""
+    model, wanted = build_model("resnet18", 10), params(num_iter=30)
+    steps = []
+
+    class Blowing(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            steps.append(1)
+            pooled = images.float().mean((1, 2, 3))[:, None] / 255 * self.model.fc.weight[:, 0]
+            return pooled * (math.nan if len(steps) > 12 else 1.0)
+
+    optimizer = torch.optim.SGD(model.fc.parameters(), lr=0.001)
+    finder = StoppingFinder(Blowing(), optimizer, torch.nn.CrossEntropyLoss(), device=CPU)
+    loader = lr_find.training_loader(data.train, wanted, 0, CPU)
+    finder.range_test(loader, end_lr=0.01, num_iter=30, smooth_f=0)
+    assert len(finder.history["loss"]) == 13
+    assert finder.history["loss"][-1] == math.inf
+
+
+def test_a_nan_never_reaches_the_suggestion() -> None:
+    lrs = np.geomspace(1e-4, 10, 100)
+    clean = 2.3 - 1.2 / (1 + np.exp(-4 * (np.log10(lrs) + 2)))
+    losses = np.where(lrs > 0.5, np.nan, clean)
+    result = read_curve(lrs.tolist(), losses.tolist(), "valley")
+    assert np.isfinite(result.losses).all()
+    assert all(math.isfinite(v) for v in (result.lr, result.base_lr, result.max_lr))
+    assert all(math.isfinite(v) for v in result.suggestions.values())
+    assert result.lr in {m * 10.0**k for m in (1, 2, 5) for k in range(-5, 2)} | {0.01, 0.02, 0.05}
+
+
+def test_a_useless_range_is_refused(data: TrainingData) -> None:
+    with pytest.raises(InputError, match=r"lr_find"):
+        search(data, params(start_lr=1e-9, end_lr=1e-8, num_iter=20))
+
+
+def test_the_figure_may_choose_each_suggestion() -> None:
+    lrs = np.geomspace(1e-4, 10, 100)
+    losses = 2.3 - 1.2 / (1 + np.exp(-4 * (np.log10(lrs) + 2)))
+    chosen = {
+        name: read_curve(lrs.tolist(), losses.tolist(), name)
+        for name in ("steep", "valley", "minimum", "slide")
+    }
+    assert len({found.lr for found in chosen.values()}) > 1
+    assert len({(found.base_lr, found.max_lr) for found in chosen.values()}) == 1

@@ -1,0 +1,197 @@
+"""Every writer: the whole file or the old one, a sentence, and nothing left behind."""
+
+import ast
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from src.data.records import write_split
+from src.data.tensors import save_tensors
+from src.figures.training import draw_training
+from src.network.resnet import build_model, save_weights
+from src.pipeline import files
+from src.pipeline.errors import InputError
+from src.pipeline.files import append_json_line, write_bytes, write_csv, write_json
+from tests.conftest import ROOT
+
+HISTORY = [{"epoch": 1, "lr": 0.1, "train_loss": 1.0, "train_accuracy": 0.5}]
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "bytes": lambda path: write_bytes(path, b"new"),
+    "json": lambda path: write_json(path, {"a": 1}),
+    "csv": lambda path: write_csv(path, ["a"], [[1]]),
+    "split": lambda path: write_split(path, np.zeros((2, 3073), np.uint8)),
+    "tensors": lambda path: save_tensors(path, {"a": torch.zeros(3)}, {}),
+    "weights": lambda path: save_weights(path, build_model("resnet18", 10), {}),
+    "figure": lambda path: draw_training(path, HISTORY),
+}
+
+
+def full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_full_disk_leaves_the_old_file(
+    writer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(files.os, "fsync", full_disk)
+    with pytest.raises(InputError, match=r"file: cannot be written \(No space left on device\)"):
+        WRITERS[writer](path)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_file_where_the_folder_should_be(writer: str, tmp_path: Path) -> None:
+    """As a read-only folder, but root may write into those."""
+    (tmp_path / "folder").write_bytes(b"")
+    with pytest.raises(InputError, match=r"folder/file: cannot be written"):
+        WRITERS[writer](tmp_path / "folder" / "file")
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes into read-only folders")
+def test_a_read_only_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(InputError, match=r"cannot be written \(Permission denied\)"):
+        write_bytes(tmp_path / "file", b"new")
+
+
+def test_a_disk_that_is_really_full() -> None:
+    """A file size limit stands for a full disk: the kernel refuses in the middle of a write."""
+    code = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "from src.pipeline.files import write_bytes\n"
+        "from src.pipeline.errors import InputError\n"
+        "try:\n    write_bytes(Path(sys.argv[1]), bytes(5000))\n"
+        "except InputError as error:\n    print(error)\n"
+    )
+    folder = Path(os.environ.get("TMPDIR", "/tmp")) / f"full-{os.getpid()}"
+    folder.mkdir()
+    (folder / "file").write_bytes(b"old")
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", code, str(folder / "file")],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert "file: cannot be written (File too large)" in result.stdout
+        assert (folder / "file").read_bytes() == b"old"
+        assert os.listdir(folder) == ["file"]
+    finally:
+        (folder / "file").unlink()
+        folder.rmdir()
+
+
+def test_an_exception_in_the_block_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def fail_midway() -> None:
+        with files.whole_file(path) as handle:
+            handle.write(b"half")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError):
+        fail_midway()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_json_never_holds_nan_or_infinity(value: float, tmp_path: Path) -> None:
+    for write in (write_json, append_json_line):
+        with pytest.raises(ValueError, match="JSON"):
+            write(tmp_path / "file.json", {"loss": value})
+        assert os.listdir(tmp_path) in ([], ["file.json"])
+    assert not (tmp_path / "file.json").exists() or not (tmp_path / "file.json").read_text()
+
+
+def test_floats_come_back_exactly(tmp_path: Path) -> None:
+    value = 0.1 + 0.2
+    write_json(tmp_path / "a.json", {"x": value})
+    assert json.loads((tmp_path / "a.json").read_text())["x"] == value
+    write_csv(tmp_path / "a.csv", ["x"], [[value]])
+    assert files.read_numbers(tmp_path / "a.csv", "") == [{"x": value}]
+
+
+def test_an_empty_cell_is_no_number(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", ["x", "y"], [[1, None]])
+    assert files.read_numbers(tmp_path / "a.csv", "") == [{"x": 1.0, "y": None}]
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n", "a,b\n1\n", "a,b\n1,2,3\n", "a,b\n1,x\n", "\xff"])
+def test_damaged_tables_are_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"a\.csv: is damaged .*; mend it"):
+        files.read_numbers(path, "mend it")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "\xff"])
+def test_damaged_json_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"a\.json: is damaged .*; mend it"):
+        files.read_json(path, "mend it")
+
+
+LOADERS = {
+    "pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "torch.load", "numpy.load",
+    "pandas.read_pickle", "eval", "exec", "yaml.load", "yaml.load_all", "yaml.unsafe_load",
+    "yaml.full_load", "torch.hub", "torch.jit",
+}  # fmt: skip
+
+
+def used(source: str) -> set[str]:
+    """The full names of what a source imports and calls, whatever it calls them."""
+    tree = ast.parse(source)
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {a.asname or a.name: a.name for a in node.names}
+        if isinstance(node, ast.ImportFrom):
+            names |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+    found = {part for name in names.values() for part in (name, name.split(".")[0])}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute):
+            first, _, rest = ast.unparse(node).partition(".")
+            found.add(f"{names.get(first, first)}.{rest}".rstrip("."))
+    return found
+
+
+def test_no_source_can_load_a_pickle() -> None:
+    """Nor run text as code: over the project's own sources."""
+    folders = ("src", "stages", "recipes", "benchmarks", "demo", "docs")
+    sources = [path for folder in folders for path in ROOT.glob(f"{folder}/**/*.py")]
+    assert {ROOT / "src/data/tensors.py", ROOT / "recipes/run.py"} <= set(sources)
+    for path in sources:
+        assert not used(path.read_text()) & LOADERS, path
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from torch import load",
+        "import torch\ntorch.load('x')",
+        "import numpy as np\nread = np.load",
+        "import yaml\nyaml.unsafe_load('')",
+        "def f():\n    from yaml import load as safe\n    return safe('')",
+        "eval('1')",
+    ],
+)
+def test_a_loader_is_seen_by_any_name(source: str) -> None:
+    assert used(source) & LOADERS

@@ -1,0 +1,218 @@
+"""params.yaml: a valid configuration, or one sentence naming key, value and rule."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from src.pipeline.errors import InputError
+from src.pipeline.params import Params, load_params
+from tests.conftest import ROOT, committed_params
+
+VALUES = yaml.safe_load(committed_params())
+VALUES["train"]["schedule"] = "plateau"
+MISSING = object()
+
+
+def changed(key: str, value: object) -> dict[str, Any]:
+    values = copy.deepcopy(VALUES)
+    section = values
+    *parents, last = key.split(".")
+    for parent in parents:
+        section = section[parent]
+    if value is MISSING:
+        del section[last]
+    else:
+        section[last] = value
+    return values
+
+
+def write(folder: Path, values: object) -> Path:
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+BAD = [
+    ("train.lrr", 0.1, "train.lrr: is not a parameter"),
+    ("train.lr", "abc", "train.lr: 'abc' is not auto or a finite number above 0"),
+    ("train.lr", float("nan"), "train.lr: nan is not auto or a finite number above 0"),
+    ("train.lr", float("inf"), "train.lr: inf is not auto or a finite number above 0"),
+    ("train.lr", -0.1, "train.lr: -0.1 is not auto or a finite number above 0"),
+    ("train.lr", True, "train.lr: True is not auto or a finite number above 0"),
+    ("train.lr", 10**400, "is not auto or a finite number above 0"),
+    ("train.epochs", True, "train.epochs: True is not a whole number"),
+    ("train.epochs", 2.0, "train.epochs: 2.0 is not a whole number"),
+    ("train.epochs", 0, "train.epochs: 0 is not at least 1"),
+    ("train.batch_size", 0, "train.batch_size: 0 is not at least 2"),
+    ("train.batch_size", MISSING, "train.batch_size: is missing"),
+    ("train.label_smoothing", 1, "train.label_smoothing: 1 is not below 1"),
+    ("train.label_smoothing", float("nan"), "train.label_smoothing: nan is not a finite number"),
+    ("train.resolution", [], "train.resolution: [] has fewer than 1 entries"),
+    ("train.resolution", [33], "train.resolution.0: 33 is not one of 16, 20, 24, 28 or 32"),
+    ("train.resolution", [32, 16], "train.resolution: [32, 16] must end with 32"),
+    ("train", 3, "train: 3 is not a mapping"),
+    ("seed", -1, "seed: -1 is not at least 0"),
+    ("seed", 2**32, "seed: 4294967296 is not below 4294967296"),
+    ("optimizer.nesterov", "yes please", "optimizer.nesterov: 'yes please' is not true or false"),
+    ("optimizer.momentum", 0.0, "optimizer: nesterov: true needs a momentum above 0"),
+    ("lr_find.end_lr", 1e-5, "lr_find: end_lr 1e-05 is not above start_lr 0.0001"),
+    ("model.arch", "vgg", "model.arch: 'vgg' is not one of 'resnet18', 'resnet34' or 'resnet50'"),
+    ("augment", [{"Normalize": {"p": 1.0}}], "augment: Normalize has no place here"),
+    ("augment", [{"ToTensorV2": {"p": 1.0}}], "augment: ToTensorV2 has no place here"),
+    ("augment", [{"HorizontalFlip": {}}], "augment: HorizontalFlip must state p"),
+    ("augment", [{"HorizontalFlip": {"p": 1.5}}], "HorizontalFlip: p: 1.5 is not a probability"),
+    ("augment", [{"HorizontalFlip": {"p": True}}], "HorizontalFlip: p: True is not a probability"),
+    ("augment", ["HorizontalFlip"], "augment.0: 'HorizontalFlip' is not a mapping"),
+    ("data.val_size", 0, "train.schedule: plateau needs data.val_size above 0"),
+    ("gradcam.mistakes", 0, "gradcam.mistakes: 0 is not at least 1"),
+    ("data.train_limit", 0, "data.train_limit: 0 is not at least 1"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "sentence"), BAD)
+def test_a_bad_value_is_named(key: str, value: object, sentence: str, tmp_path: Path) -> None:
+    path = write(tmp_path, changed(key, value))
+    with pytest.raises(InputError) as raised:
+        load_params(path)
+    assert sentence in str(raised.value)
+    assert str(raised.value).endswith(f"({path})")
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_linear_needs_a_validation_split(tmp_path: Path) -> None:
+    values = changed("data.val_size", 0)
+    values["train"]["schedule"] = "cosine"
+    values["lr_find"]["mode"] = "linear"
+    with pytest.raises(InputError, match=r"lr_find\.mode: linear needs data\.val_size above 0"):
+        load_params(write(tmp_path, values))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[1, 2]",
+        "seed: [",
+        "\x00",
+        "seed: !!python/object:os.x {}",
+        "seed: 2024-13-01",
+        'seed: !!int "x"',
+        f"seed: {'9' * 5000}",
+        "[" * 2000,
+    ],
+)
+def test_what_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"params\.yaml"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_an_integer_that_dvc_reads_otherwise_is_refused(tmp_path: Path) -> None:
+    """A seed of 010 would be 8 here, and 10 in dvc.lock."""
+    text = yaml.safe_dump(VALUES).replace(f"seed: {VALUES['seed']}\ntrain", "seed: 010\ntrain")
+    assert "seed: 010" in text
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"^seed: '010' is not a whole number"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_an_empty_file_is_told_what_brings_it_back(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("# nothing\n")
+    with pytest.raises(InputError, match=r"params\.yaml: is empty; `git checkout "):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"params\.yaml: cannot be read"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_exponents_work_as_dvc_writes_them(tmp_path: Path) -> None:
+    """`dvc exp run -S train.lr=1e-5` writes 1e-05, which YAML reads as a string."""
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(changed("train.lr", 1)).replace("lr: 1\n", "lr: 1e-05\n"))
+    assert yaml.safe_load(path.read_text())["train"]["lr"] == "1e-05"
+    assert load_params(path).train.lr == 1e-5
+
+
+def leaves(values: object, prefix: str = "") -> list[str]:
+    if isinstance(values, dict):
+        return [k for name, v in values.items() for k in leaves(v, f"{prefix}.{name}".lstrip("."))]
+    return [prefix]
+
+
+@pytest.mark.parametrize("key", leaves(VALUES))
+def test_no_value_is_filled_in(key: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"^{key}: is missing") as raised:
+        load_params(write(tmp_path, changed(key, MISSING)))
+    assert len(str(raised.value).splitlines()) == 1
+
+
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from(["auto", "1e-05", "-1e3", "1e999", "plateau", "cosine", "nan"]),
+    st.lists(st.integers(), max_size=3),
+    st.dictionaries(st.text(max_size=5), st.integers(), max_size=2),
+)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(key=st.sampled_from(leaves(VALUES)), junk=JUNK)
+def test_any_value_is_taken_or_named(key: str, junk: object) -> None:
+    """Either a frozen configuration or sentences that name the key; no other exception."""
+    path = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path("/tmp")
+    path = write_once(path, changed(key, junk))
+    try:
+        params = load_params(path)
+    except InputError as error:
+        for line in str(error).splitlines():
+            assert line.split(":")[0].split(".")[0] in {
+                key.split(".", maxsplit=1)[0],
+                "train",
+                "lr_find",
+            }
+    else:
+        assert isinstance(params, Params)
+    finally:
+        path.unlink()
+
+
+def write_once(folder: Path, values: object) -> Path:
+    path = folder / f"params-{id(values)}.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_bad_params_are_refused_before_anything_heavy_is_loaded(tmp_path: Path) -> None:
+    """No torch, no data: the sentence comes at once, whatever the stage."""
+    write(tmp_path, changed("train.lr", "abc"))
+    code = (
+        "import sys, runpy\n"
+        "sys.argv = ['stages.train'] + [w for f in ('data report lr-find weights metrics history "
+        "summary resume log').split() for w in ('--' + f, 'x')]\n"
+        "try:\n    runpy.run_module('stages.train', run_name='__main__')\n"
+        "finally:\n    print(sorted({'torch', 'numpy', 'albumentations'} & set(sys.modules)))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr.strip().startswith("error: train.lr: 'abc' is not auto")
+    assert "Traceback" not in result.stderr
+    assert result.stdout.strip() == "[]"

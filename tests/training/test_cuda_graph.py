@@ -1,0 +1,107 @@
+"""Steps replayed from a CUDA graph: the same bits as steps launched one by one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from src.device import set_deterministic
+from src.pipeline.errors import InputError
+from src.pipeline.params import Params
+from src.pipeline.stop import Stopped
+from src.training.cuda_graph import RecordedStep
+from src.training.fit import EpochLog
+from src.training.run import Run, Settings
+from tests.conftest import tiny_data
+from tests.tiny import TinyNet, params, train
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+
+
+@pytest.fixture(autouse=True)
+def deterministic() -> Any:
+    set_deterministic(True)
+    yield
+    set_deterministic(False)
+
+
+def settings() -> Settings:
+    # A power of two is the same number in the graph's single precision.
+    return Settings(2**-4, 2**-7, torch.device("cuda"), "bf16", workers=2)
+
+
+def trained(wanted: Params, recorded: bool, steps: int) -> Run:
+    run = Run(TinyNet(), tiny_data(), wanted, settings())
+    if not recorded:
+        run.device_step = run.compute
+    for (images, labels), _ in zip(run.batches(), range(steps), strict=False):
+        run.train_step(images, labels)
+    return run
+
+
+def state(run: Run) -> dict[str, torch.Tensor]:
+    return {name: tensor.cpu() for name, tensor in run.state()[0].items()}
+
+
+def test_training_on_a_gpu_replays() -> None:
+    assert isinstance(trained(params(), True, 0).device_step, RecordedStep)
+
+
+@pytest.mark.parametrize("resolution", [[32], [16, 24, 32]])
+def test_a_replayed_step_is_a_launched_one(resolution: list[int]) -> None:
+    wanted = params(schedule="plateau", resolution=resolution)
+    ours, plain = (trained(wanted, recorded, 29) for recorded in (True, False))
+    assert ours.step == int(ours.steps_done) == int(plain.steps_done) == 29
+    for name, tensor in state(plain).items():
+        assert torch.equal(state(ours)[name], tensor), name
+
+
+def test_it_follows_the_rate() -> None:
+    wanted = params(schedule="one_cycle")
+    ours, plain = (trained(wanted, recorded, 29) for recorded in (True, False))
+    for name, tensor in state(plain).items():
+        torch.testing.assert_close(state(ours)[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_recording_changes_nothing() -> None:
+    run = trained(params(), True, 0)
+    before = state(run)
+    images, labels = next(iter(run.batches()))
+    assert isinstance(run.device_step, RecordedStep)
+    run.device_step.record(images.cuda(), labels.cuda(), 32)
+    torch.cuda.synchronize()
+    assert all(torch.equal(state(run)[name], tensor) for name, tensor in before.items())
+    assert run.lr == settings().lr
+
+
+def test_divergence_names_its_step() -> None:
+    run = trained(params(schedule="plateau"), True, 3)
+    with torch.no_grad():
+        run.model.fc.bias.fill_(torch.inf)  # type: ignore[union-attr]
+    images, labels = next(iter(run.batches()))
+    run.train_step(images, labels)
+    run.train_step(images, labels)
+    with pytest.raises(InputError, match="epoch 1, step 4 of"):
+        run.check_finite()
+
+
+class Interrupted(EpochLog):
+    def __call__(self, *rows: Any) -> None:
+        super().__call__(*rows)
+        if len(rows[0]) == 2:
+            raise Stopped("by the test", 1)
+
+
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
+    wanted = params(schedule="one_cycle", resolution=[16, 32], epochs=4)
+
+    def ended(folder: Path, log_kind: type[EpochLog] = EpochLog) -> dict[str, torch.Tensor]:
+        _, model = train(folder, wanted, settings(), log_kind=log_kind)
+        return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+
+    whole = ended(tmp_path / "whole")
+    with pytest.raises(Stopped):
+        ended(tmp_path / "parts", Interrupted)
+    resumed = ended(tmp_path / "parts")
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
