@@ -16,13 +16,14 @@ ifneq ($(shell $(OUTSIDE) $(PYTHON) -c '$(VERSION)' 2>&1),$(shell .venv/bin/pyth
 endif
 endif
 
-.PHONY: help demo repro quick best test test-all check bench figures lock
+.PHONY: help demo repro quick best test test-all check same-bits bench figures lock
 help:
 	@echo "make demo      the whole pipeline on the built-in sample, in minutes, on a CPU"
 	@echo "make repro     the real one, on CIFAR-10: 93.6%, in minutes on a GPU, in hours on a CPU"
 	@echo "make quick     a recipe for two CPU cores: 87% in 13 to 65 minutes"
 	@echo "make best      a recipe meant for accuracy, on a GPU; not run to its end yet"
 	@echo "make test      checks and tests, 3 to 7 minutes on two cores; make test-all: the exhaustive ones too"
+	@echo "make same-bits BASE=<commit>   does this working copy compute what that commit computes?"
 	@echo "make bench     images a second beside the usual script, on this machine"
 	@echo "make figures   copy the last run's pictures and log of epochs into docs"
 	@echo "make lock      pin the newest dependencies in requirements.txt"
@@ -50,6 +51,7 @@ quick best: $(READY)
 check: $(READY)
 	ruff check .
 	ruff format --check .
+	lint-imports --no-logo
 	mypy
 
 test: check
@@ -57,6 +59,9 @@ test: check
 
 test-all: check
 	pytest
+
+same-bits: $(READY)
+	@python -m benchmarks.same_bits $(BASE)
 
 bench: $(READY)
 	python -m benchmarks.training
