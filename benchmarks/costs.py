@@ -10,14 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from benchmarks.training import BATCH, benchmark_params, sample
+from benchmarks.setting import BATCH, benchmark_params, new_run, sample, settings_of
 from src.data.augment import Augment
-from src.network.resnet import build_model
 from src.pipeline.files import write_json
 from src.training.checkpoint import Checkpoint
-from src.training.run import Run, Settings
 
 STAGES = ("download", "lr_find", "train", "evaluate", "gradcam")
 
@@ -33,8 +30,7 @@ def median_seconds(work: Callable[[], object], times: int) -> float:
 
 def checkpoint_seconds() -> float:
     """Writing the whole state of a ResNet-18 run, flushed to the disk."""
-    settings = Settings(0.01, 0.001, torch.device("cpu"), "fp32", 0)
-    run = Run(build_model("resnet18", 10), sample(2 * BATCH), benchmark_params(1), settings)
+    run = new_run(sample(2 * BATCH), settings_of(benchmark_params(1)))
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Checkpoint(Path(folder), "run", 60)
         return median_seconds(lambda: checkpoint.save(run.state()), 5)

@@ -9,19 +9,17 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.models.resnet import BasicBlock
 
 from benchmarks.rates import SIDE, measured, read_results
-from benchmarks.training import changed, quick_params
-from src.data.training_data import TrainingData, read_training_data
-from src.device import start
-from src.network.resnet import build_model
+from benchmarks.setting import changed, new_run, quick_params, settings_of
+from src.data.dataset import TrainingData, read_training_data
 from src.pipeline.params import Params
-from src.training.run import Run, Settings
-from src.training.step import validate
+from src.pipeline.paths import DATA
+from src.training.run import Run
+from src.training.validation import validate
 
 RESULTS = Path("bench/levers.json")
 SEEDS = range(3)
@@ -57,19 +55,17 @@ LEVERS: dict[str, tuple[dict[str, float], Lever]] = {
 }
 
 
-def training(
-    params: Params, lever: Lever, data: TrainingData, device: torch.device, precision: str
-) -> dict[str, float]:
+def training(params: Params, lever: Lever, data: TrainingData) -> dict[str, float]:
     """Validation accuracy after the training, and that of the averaged weights."""
-    model = build_model(params.model.arch, len(data.classes), params.seed)
-    run = Run(model, data, params, Settings(PEAK, PEAK / 10, device, precision, 0))
+    run = new_run(data, settings_of(params), PEAK)
     lever(run)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True)
+    average = AveragedModel(run.model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True)
     for images, labels in run.batches():
         run.train_step(images, labels)
-        average.update_parameters(model)
+        average.update_parameters(run.model)
     last = run.end_epoch(lambda: None)["val_accuracy"]
     assert data.validation is not None
+    precision = run.settings.precision
     _, mean = validate(average, data.validation, run.normalize, precision, SIDE, lambda: None)
     return {"val_accuracy": last, "averaged": mean}
 
@@ -78,14 +74,11 @@ def main() -> None:
     params = changed(
         quick_params(), train={"epochs": 1, "resolution": [SIDE], "schedule": "one_cycle"}
     )
-    machine = start(params.train.precision, params.train.deterministic)
-    data = read_training_data(Path("data"), Path("metrics/download.json"), params.data)
+    data = read_training_data(DATA, params.data)
     for seed in SEEDS:
         for name, (values, lever) in LEVERS.items():
             wanted = changed(params, train=values).model_copy(update={"seed": seed})
-            measured(
-                RESULTS, f"{name}, seed {seed}", partial(training, wanted, lever, data, *machine)
-            )
+            measured(RESULTS, f"{name}, seed {seed}", partial(training, wanted, lever, data))
     results = read_results(RESULTS)
     for name in LEVERS:
         for key in ("val_accuracy", "averaged"):

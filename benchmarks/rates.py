@@ -10,12 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import torch
 from matplotlib.figure import Figure
 
-from benchmarks.training import changed, quick_params
-from src.data.training_data import TrainingData, read_training_data
-from src.device import start
+from benchmarks.setting import changed, new_run, quick_params, settings_of
+from src.data.dataset import TrainingData, read_training_data
 from src.figures.style import (
     BLUE,
     GREEN,
@@ -32,7 +30,7 @@ from src.network.resnet import build_model
 from src.pipeline.errors import InputError
 from src.pipeline.files import write_json
 from src.pipeline.params import Params
-from src.training.run import Run, Settings
+from src.pipeline.paths import DATA
 
 Results = dict[str, dict[str, float]]
 
@@ -48,22 +46,17 @@ COLOURS = {
 }  # fmt: skip
 
 
-def suggestions(
-    params: Params, seed: int, data: TrainingData, device: torch.device, precision: str
-) -> dict[str, float]:
-    """Each suggestion and the bounds of one range test on all training images."""
+def suggestions(params: Params, seed: int, data: TrainingData) -> dict[str, float]:
+    """Each suggestion, and the rounded bounds, of one range test on all training images."""
     params = params.model_copy(update={"seed": seed})
     model = build_model(params.model.arch, len(data.classes), seed)
-    found = range_test(model, data, params, device, precision, workers=0)
-    return {**found.suggestions, "base_lr": found.base_lr, "max_lr": found.max_lr}
+    found = range_test(model, data, params.lr_find, settings_of(params))
+    return found.measured | {name: found.rates[name] for name in ("base_lr", "max_lr")}
 
 
-def short_training(
-    params: Params, data: TrainingData, lr: float, device: torch.device, precision: str
-) -> dict[str, float]:
+def short_training(params: Params, data: TrainingData, lr: float) -> dict[str, float]:
     """Validation loss and accuracy after one epoch; nothing where it diverges."""
-    model = build_model(params.model.arch, len(data.classes), params.seed)
-    run = Run(model, data, params, Settings(lr, lr / 10, device, precision, 0))
+    run = new_run(data, settings_of(params), lr)
     try:
         for images, labels in run.batches():
             run.train_step(images, labels)
@@ -119,24 +112,18 @@ draw_rates = drawn(build_rates)
 
 def main() -> None:
     params = quick_params()
-    machine = start(params.train.precision, params.train.deterministic)
-    folder, report = Path("data"), Path("metrics/download.json")
-    data = read_training_data(folder, report, params.data)
+    data = read_training_data(DATA, params.data)
     for seed in SEEDS:
-        measured(
-            RESULTS, f"range test, seed {seed}", partial(suggestions, params, seed, data, *machine)
-        )
-    linear = changed(params, lr_find={"mode": "linear", "end_lr": 0.4})
-    measured(RESULTS, "linear, seed 0", partial(suggestions, linear, 0, data, *machine))
+        measured(RESULTS, f"range test, seed {seed}", partial(suggestions, params, seed, data))
+    linear = changed(params, lr_find={"mode": "linear"})
+    measured(RESULTS, "linear, seed 0", partial(suggestions, linear, 0, data))
 
     short = changed(params, data={"train_limit": IMAGES}, train={"epochs": 1, "resolution": [SIDE]})
-    few = read_training_data(folder, report, short.data)
+    few = read_training_data(DATA, short.data)
     for schedule, rates in SCHEDULES.items():
         wanted = changed(short, train={"schedule": schedule})
         for lr in rates:
-            measured(
-                RESULTS, f"{schedule}, {lr:g}", partial(short_training, wanted, few, lr, *machine)
-            )
+            measured(RESULTS, f"{schedule}, {lr:g}", partial(short_training, wanted, few, lr))
     draw_rates(Path("docs/rates.png"), read_results(RESULTS))
 
 

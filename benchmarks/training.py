@@ -5,7 +5,6 @@ data, so nothing needs to be downloaded; speed does not depend on what the image
 read the ratios: machines are noisy, and loops that run in turn share the noise.
 """
 
-import itertools
 import resource
 import statistics
 import sys
@@ -15,85 +14,50 @@ from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import nn
 
+from benchmarks.setting import (
+    BATCH,
+    Wait,
+    benchmark_params,
+    new_run,
+    rate,
+    sample,
+    settings_of,
+    waiting,
+)
 from benchmarks.usual import best_public_steps, usual_steps
-from recipes.run import merge, read_recipe
-from src.data.augment import Augment
-from src.data.batches import Augmented, BatchKeys, Normalize, augmented_batches, worker_count
-from src.data.records import Split
-from src.data.training_data import TrainingData
-from src.device import DTYPES, pick_device, set_threads, start
-from src.evaluation.metrics import predict
+from src.data.batches import Augmented, BatchKeys, augmented_batches
+from src.data.dataset import TrainingData
+from src.data.normalize import Normalize
+from src.device import DTYPES, pick_device, set_threads
+from src.evaluation.predict import predict
 from src.explanation.gradcam import grad_cam
 from src.network.conv import Conv2d
 from src.network.resnet import build_model
+from src.network.weights import Trained
 from src.pipeline.files import write_json
-from src.pipeline.params import Params
-from src.sources.shapes import CLASSES, draw
-from src.training.run import Run, Settings
+from src.training.run import Settings
 
 # 0.555 G multiply-adds forward, times two, times three for training, as convolutions are defined;
 # Winograd's algorithm does with fewer.
 GFLOP_AN_IMAGE = 3.33
 ROUNDS = 3
-BATCH = 128
 OURS = "this project"
 OTHERS = {"usual script": (usual_steps, BATCH), "best public loop": (best_public_steps, 500)}
 
 Rate = Callable[[int], float]  # images a second over so many steps
-Wait = Callable[[], None]
-
-
-def sample(images: int) -> TrainingData:
-    pixels, labels, _ = draw(images, 0)
-    return TrainingData(Split(pixels, labels), None, list(CLASSES), [0.5] * 3, [0.25] * 3)
-
-
-def changed(params: Params, **sections: dict[str, Any]) -> Params:
-    """params with some values of some sections replaced."""
-    updates = {
-        name: getattr(params, name).model_copy(update=values) for name, values in sections.items()
-    }
-    return params.model_copy(update=updates)
-
-
-def quick_params() -> Params:
-    """The quick recipe, whose mirror and shift the other loops have too."""
-    values = yaml.safe_load(Path("params.yaml").read_text())
-    return Params.model_validate(merge(values, read_recipe("quick")))
-
-
-def benchmark_params(epochs: int) -> Params:
-    """The quick recipe at full size, without a validation split."""
-    return changed(
-        quick_params(),
-        train={"epochs": epochs, "batch_size": BATCH, "resolution": [32], "schedule": "cosine"},
-    )
 
 
 def our_steps(data: TrainingData, settings: Settings) -> Iterator[None]:
     """Steps of the real training run: loader, augmentation, update."""
-    params = benchmark_params(epochs=10_000)
-    run = Run(build_model("resnet18", 10), data, params, settings)
+    run = new_run(data, settings)
     for images, labels in run.batches():
         run.train_step(images, labels)
         yield
-
-
-def rate(steps: Iterator[object], count: int, images: int, wait: Wait) -> float:
-    """Images a second over `count` steps."""
-    wait()
-    began = time.perf_counter()
-    for _ in itertools.islice(steps, count):
-        pass
-    wait()
-    return count * images / (time.perf_counter() - began)
 
 
 def matmul_peak(device: torch.device, precision: str, wait: Wait) -> float:
@@ -121,11 +85,6 @@ def torch_model() -> nn.Module:
         if isinstance(module, Conv2d):
             module.__class__ = nn.Conv2d  # type: ignore[assignment]
     return model
-
-
-def waiting(device: torch.device) -> Wait:
-    """What returns when the device has done all that was asked of it."""
-    return torch.accelerator.synchronize if device.type != "cpu" else lambda: None
 
 
 def serve(connection: Connection, name: str, images: int) -> None:
@@ -190,13 +149,11 @@ def training_rates(
     return rates, peaks, memory
 
 
-def loader_rate(
-    data: TrainingData, params: Params, device: torch.device, workers: int, wait: Wait
-) -> float:
-    augmented = Augmented(data.train, Augment(params.augment, 0))
+def loader_rate(data: TrainingData, settings: Settings, workers: int, wait: Wait) -> float:
+    augmented = Augmented(data.train, settings.augment)
     count = 4 * (len(data.train) // BATCH)
     keys = BatchKeys(len(data.train), BATCH, 0, 0, count)
-    batches = iter(augmented_batches(augmented, keys, workers, device))
+    batches = iter(augmented_batches(augmented, keys, workers, settings.device))
     # The first batch waits for the workers to start.
     rate(batches, 1, BATCH, wait)
     return rate(batches, count - 1, BATCH, wait)
@@ -204,9 +161,9 @@ def loader_rate(
 
 def other_rates(data: TrainingData, settings: Settings, wait: Wait) -> dict[str, float]:
     """The loader alone, evaluation and Grad-CAM, in images a second."""
-    params, device = benchmark_params(epochs=4), settings.device
+    device = settings.device
     loading = {
-        f"loader alone, {workers or 'no'} workers": loader_rate(data, params, device, workers, wait)
+        f"loader alone, {workers or 'no'} workers": loader_rate(data, settings, workers, wait)
         for workers in sorted({0, settings.workers})
     }
     model = build_model("resnet18", 10).to(device, memory_format=torch.channels_last).eval()
@@ -219,7 +176,7 @@ def other_rates(data: TrainingData, settings: Settings, wait: Wait) -> dict[str,
 
     def evaluations() -> Iterator[None]:
         while True:
-            predict(model, few, normalize, settings.precision)
+            predict(Trained(model, normalize, settings.precision), few)
             yield
 
     def explanations(network: nn.Module = model) -> Iterator[None]:
@@ -243,12 +200,12 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def main() -> None:
-    device, precision = start("auto", deterministic=quick_params().train.deterministic)
+    settings = settings_of(benchmark_params(epochs=10_000))
+    device, precision = settings.device, settings.precision
     wait = waiting(device)
     # A GPU sees as many as CIFAR-10 has; on a CPU no loop should end an epoch, and start its
     # workers anew, among the few steps measured.
     data = sample(50_000 if device.type == "cuda" else 3_000)
-    settings = Settings(0.01, 0.001, device, precision, worker_count(device))
     rates, peaks, memory = training_rates(data, settings, wait)
     ours = rates[OURS]
     ratios = {

@@ -3,9 +3,10 @@
 import ctypes
 import os
 import platform
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,10 @@ from src.pipeline.errors import InputError
 # mallopt parameters in glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 LIBRARIES = ("albumentations", "numpy", "opencv-python-headless", "torchvision")
+# Environment variables that choose kernels, and with them the last bits.
+SWITCHES = ("ATEN_CPU_CAPABILITY", "CUBLAS", "CUDNN", "DNNL", "MKL", "NVIDIA_TF32", "ONEDNN")
+# Threads are told apart by their number, however it was set.
+WITHOUT_EFFECT = ("_VERBOSE", "_NUM_THREADS")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -51,11 +56,16 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, -1)
 
 
+def cpu_capabilities() -> dict[str, Any]:
+    """What torch knows of the CPU; nothing where it lacks the function."""
+    found: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return dict(found)
+
+
 def cpu_has_bf16() -> bool:
     """Whether an x86 CPU multiplies bf16 in hardware."""
-    # A torch without this function has no bf16 that we could know of.
-    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    found = cpu_capabilities()
+    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
@@ -77,6 +87,18 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
     return torch.autocast(device.type, dtype=DTYPES[precision], enabled=precision != "fp32")
+
+
+@contextmanager
+def memory_for(images: int) -> Iterator[None]:
+    """InputError where the device has not the memory for a step of so many images."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"train.batch_size: a step of {images:,} images does not fit the device's memory; "
+            "lower it (params.yaml)"
+        ) from error
 
 
 def set_deterministic(deterministic: bool) -> None:
@@ -119,15 +141,37 @@ def machine(device: torch.device, precision: str) -> dict[str, str | int]:
     return about | ({"threads": torch.get_num_threads()} if device.type == "cpu" else {})
 
 
-def surroundings(device: torch.device) -> dict[str, str]:
-    """What else the last bits may depend on: the libraries that make images, the hardware."""
-    cuda = device.type == "cuda"
+def surroundings(device: torch.device) -> dict[str, str | dict[str, Any]]:
+    """What else the last bits may depend on: Python, libraries, hardware, its kernels' switches."""
+    switches = {k: v for k, v in sorted(os.environ.items()) if k.startswith(SWITCHES)}
     return {
+        "python": platform.python_version(),
         **{name: version(name) for name in LIBRARIES},
-        "hardware": torch.cuda.get_device_name(device)
-        if cuda
-        else torch.backends.cpu.get_cpu_capability(),
+        **hardware(device),
+        "switches": {k: v for k, v in switches.items() if not k.endswith(WITHOUT_EFFECT)},
     }
+
+
+def hardware(device: torch.device) -> dict[str, str | dict[str, Any]]:
+    """The device by name; a CPU also by what torch's kernels can see of it."""
+    if device.type == "cuda":
+        return {"hardware": torch.cuda.get_device_name(device)}
+    return {"hardware": cpu_name(), "capabilities": cpu_capabilities()}
+
+
+def cpu_name() -> str:
+    """The processor's name, and where Linux says so its family and model.
+
+    A Zen 4 and a Zen 5 can have one name and one list of instruction sets.
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    except OSError:
+        lines = []
+    said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    if "model name" not in said:
+        return platform.processor() or platform.machine()
+    return f"{said['model name']} (family {said.get('cpu family')}, model {said.get('model')})"
 
 
 def describe(device: torch.device, precision: str) -> str:

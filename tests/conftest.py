@@ -13,8 +13,8 @@ import pytest
 import yaml
 from hypothesis import settings
 
+from src.data.dataset import TrainingData
 from src.data.records import Split
-from src.data.training_data import TrainingData
 from src.sources.shapes import CLASSES, draw
 
 ROOT = Path(__file__).parents[1]
@@ -48,7 +48,7 @@ def tiny_values() -> dict[str, Any]:
     values = yaml.safe_load(committed_params())
     values["data"] |= {"source": "shapes", "val_size": 40, "train_limit": None}
     values["data"]["shapes"] = {"train": 200, "test": 60, "seed": 0}
-    values["lr_find"] |= {"num_iter": 40, "start_lr": 0.0003, "end_lr": 1.0}
+    values["lr_find"] |= {"num_iter": 40, "exponential": {"start_lr": 0.0003, "end_lr": 1.0}}
     values["train"] |= {"lr": 0.02, "epochs": 2, "batch_size": 32, "resolution": [16, 32]}
     values["train"] |= {"schedule": "plateau", "label_smoothing": 0.0}
     values["gradcam"] |= {"samples": 2, "mistakes": 4, "faithfulness_images": 20}

@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from benchmarks import costs, levers, rates
-from benchmarks.training import benchmark_params, changed, quick_params, rate
-from src.training.run import Run
+from benchmarks.setting import benchmark_params, changed, quick_params, rate
 from tests.conftest import tiny_data
-from tests.tiny import TinyNet, params, settings
+from tests.tiny import TinyNet, new_run, params
 
 
 def test_the_quick_recipe_is_what_they_take() -> None:
@@ -40,7 +38,7 @@ def test_a_rate_is_images_a_second_over_the_steps_asked_for(
 
 def test_a_group_of_its_own_follows_the_cycle() -> None:
     wanted = params(schedule="one_cycle")
-    run = Run(TinyNet(), tiny_data(), wanted, settings(0.1))
+    run = new_run(wanted, 0.1)
     levers.own_group(4.0, run)
     large, small = run.optimizer.param_groups
     assert {p.dim() for p in large["params"]} == {2, 4}
@@ -54,7 +52,7 @@ def test_a_group_of_its_own_follows_the_cycle() -> None:
 
 def test_every_lever_changes_a_run_that_can_be_trained() -> None:
     for values, lever in levers.LEVERS.values():
-        run = Run(TinyNet(), tiny_data(), params(schedule="one_cycle", **values), settings())
+        run = new_run(params(schedule="one_cycle", **values))
         lever(run)
         (images, labels), *_ = run.batches()
         run.train_step(images, labels)
@@ -79,10 +77,10 @@ def test_a_measurement_is_made_once(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_a_short_training_that_diverges_is_no_error() -> None:
     def short(lr: float) -> dict[str, float]:
         wanted = params(epochs=1)
-        return rates.short_training(wanted, tiny_data(), lr, torch.device("cpu"), "fp32")
+        return rates.short_training(wanted, tiny_data(), lr)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rates, "build_model", lambda *_: TinyNet())
+        patch.setattr("benchmarks.setting.build_model", lambda *_: TinyNet())
         assert set(short(0.01)) == {"val_loss", "val_accuracy"}
         assert short(1e20) == {}
 
@@ -91,4 +89,4 @@ def test_start_up_imports_what_the_stage_does(monkeypatch: pytest.MonkeyPatch) -
     commands: list[Any] = []
     monkeypatch.setattr("subprocess.run", lambda command, **_: commands.append(command))
     costs.startup_seconds("download")
-    assert "from src.sources.cifar10 import load_cifar10, report" in commands[0][2]
+    assert "from src.sources.cifar10 import load_cifar10" in commands[0][2]

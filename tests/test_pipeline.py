@@ -9,12 +9,13 @@ import pytest
 import torch
 import yaml
 
-from src.data.batches import Normalize
-from src.data.records import Split, read_split
-from src.data.training_data import read_training_data
-from src.evaluation.metrics import fit_temperature, predict
+from src.data.dataset import read_split, read_training_data
+from src.data.normalize import Normalize
+from src.data.records import Split
+from src.evaluation.calibration import fit_temperature
+from src.evaluation.predict import predict
 from src.explanation.examples import load_logits
-from src.network.resnet import load_model, save_weights
+from src.network.weights import Trained, load_model, save_weights
 from src.pipeline.params import Params
 from tests.conftest import ROOT, make_project, run, tiny_values, write_params
 
@@ -46,16 +47,16 @@ def said(folder: Path, split: Split, mean_std: tuple[list[float], list[float]]) 
     """The logits of a project's network."""
     model, about = load_model(folder / "models/model.safetensors", 10)
     normalize = Normalize(*mean_std, torch.device("cpu"))
-    return predict(model.eval(), split, normalize, about["precision"])
+    return predict(Trained(model.eval(), normalize, about["precision"]), split)
 
 
 def test_metrics_are_what_the_weights_say(done: Path) -> None:
-    report, values = done / "metrics/download.json", Params.model_validate(tiny_values())
+    values = Params.model_validate(tiny_values())
     metrics = json.loads((done / "metrics/evaluate.json").read_text())
-    test = read_split(done / "data", "test", report)
+    test = read_split(done / "data", "test")
     logits = load_logits(done / "data/test_logits.safetensors", len(test), 10)
     assert metrics["top1"] == (logits.argmax(1).numpy() == test.labels).mean()
-    data = read_training_data(done / "data", report, values.data)
+    data = read_training_data(done / "data", values.data)
     assert torch.allclose(said(done, test, (data.mean, data.std)), logits, atol=1e-3)
 
 
@@ -66,24 +67,21 @@ def test_the_temperature_comes_from_the_validation_images(clone: Path) -> None:
     with torch.no_grad():
         model.fc.weight.mul_(0.1)
     save_weights(weights, model, about)
-    words = OUTPUTS["evaluate"]["cmd"].split()[2:]
-    run(clone, sys.executable, *words)
+    run(clone, sys.executable, "-m", "stages.evaluate")
     metrics = json.loads((clone / "metrics/evaluate.json").read_text())
-    report = clone / "metrics/download.json"
-    data = read_training_data(clone / "data", report, Params.model_validate(tiny_values()).data)
+    data = read_training_data(clone / "data", Params.model_validate(tiny_values()).data)
     assert data.validation is not None
     on_validation, on_test = (
         fit_temperature(said(clone, split, (data.mean, data.std)), torch.from_numpy(split.labels))
-        for split in (data.validation, read_split(clone / "data", "test", report))
+        for split in (data.validation, read_split(clone / "data", "test"))
     )
     assert metrics["temperature"] == pytest.approx(on_validation, rel=0.01)
     assert metrics["temperature"] != pytest.approx(on_test, rel=0.05)
 
 
 def test_no_test_image_is_a_training_image(done: Path) -> None:
-    report = done / "metrics/download.json"
     train, test = (
-        {image.tobytes() for image in read_split(done / "data", name, report).images}
+        {image.tobytes() for image in read_split(done / "data", name).images}
         for name in ("train", "test")
     )
     assert len(train) == 200
@@ -157,6 +155,20 @@ def test_an_experiment_runs_what_it_must(clone: Path, override: str, expected: l
     assert ran == expected
     diff = json.loads(run(clone, "dvc", "metrics", "diff", "--json").stdout)
     assert diff or override.startswith("gradcam")
+
+
+@pytest.mark.slow
+def test_three_experiments_can_be_compared_on_a_screen(clone: Path) -> None:
+    """What people compare comes first: a table of 160 columns has it."""
+    for lr in ("0.01", "0.03"):
+        run(clone, "dvc", "exp", "run", "-n", f"lr-{lr}", "-S", f"train.lr={lr}")
+    command = ["dvc", "exp", "show", "--only-changed", "--no-pager"]
+    rows = run(clone, *command, COLUMNS="160").stdout.splitlines()
+    header = next(row for row in rows if "Experiment" in row)
+    shown = header[:160].split()
+    assert shown[:4] == ["Experiment", "Created", "val_accuracy", "val_loss"]
+    assert "top1" in shown
+    assert sum("lr-0.0" in row for row in rows) == 2
 
 
 @pytest.mark.slow

@@ -16,9 +16,8 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
-from tests.conftest import ROOT, make_project, run, tiny_values, write_params
+from tests.conftest import make_project, run, tiny_values, write_params
 
 SEED = int(os.environ.get("RESUME_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 RESULTS = [
@@ -32,7 +31,7 @@ RESULTS = [
 def training_values() -> dict[str, Any]:
     values = tiny_values()
     values["data"]["shapes"] |= {"train": 300}
-    values["train"] |= {"epochs": 3, "checkpoint_seconds": 0.2, "schedule": "plateau"}
+    values["train"] |= {"epochs": 3, "schedule": "plateau"}
     return values
 
 
@@ -44,10 +43,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command() -> list[str]:
-    cmd = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-    words = cmd["stages"]["train"]["cmd"].split()[1:]
-    return [sys.executable, *words[1:]]
+COMMAND = [sys.executable, "-u", "-m", "stages.train"]
 
 
 def fresh(prepared: Path, folder: Path) -> Path:
@@ -62,16 +58,16 @@ def results(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def uninterrupted(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = fresh(prepared, tmp_path_factory.mktemp("whole") / "project")
-    run(folder, *command())
+    run(folder, *COMMAND)
     assert not list((folder / "resume").glob("*.safetensors"))
     return results(folder)
 
 
 def start(folder: Path, **env: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        command(),
+        COMMAND,
         cwd=folder,
-        env={**os.environ, **env},
+        env={**os.environ, "CHECKPOINT_SECONDS": "0.2", **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -125,7 +121,7 @@ def test_stopped_in_the_middle(
         assert "run the same command again to go on" in output
         assert "Traceback" not in output
     assert len(states(folder)) == 1
-    output = run(folder, *command()).stdout
+    output = run(folder, *COMMAND).stdout
     assert "going on from step" in output
     assert results(folder) == uninterrupted
     assert not states(folder)
@@ -145,7 +141,7 @@ def test_a_signal_to_the_whole_group_is_a_clean_stop(
     assert process.returncode == 128 + signal.SIGTERM, errors
     assert "run the same command again to go on" in errors
     assert "Traceback" not in errors
-    run(folder, *command())
+    run(folder, *COMMAND)
     assert results(folder) == uninterrupted
 
 
@@ -166,7 +162,7 @@ def test_killed_again_and_again(
         assert ("going on from step" in output) == bool(before)
         killed += code == -signal.SIGKILL
     assert killed
-    run(folder, *command(), WORKERS="2")
+    run(folder, *COMMAND, WORKERS="2")
     assert results(folder) == uninterrupted
     assert not list((folder / "resume").glob("*tmp"))
 
@@ -176,16 +172,13 @@ def test_killed_before_the_first_state(
     prepared: Path, uninterrupted: dict[str, bytes], tmp_path: Path
 ) -> None:
     folder = fresh(prepared, tmp_path / "project")
-    values = training_values()
-    values["train"]["checkpoint_seconds"] = 3600
-    write_params(folder, values)
-    process = start(folder)
+    process = start(folder, CHECKPOINT_SECONDS="3600")
     # Written when training begins.
     wait_until(process, (folder / "logs/train.jsonl").exists)
     process.kill()
     process.communicate()
     assert not states(folder)
-    assert "going on" not in run(folder, *command()).stdout
+    assert "going on" not in run(folder, *COMMAND).stdout
     assert results(folder) == uninterrupted
 
 
@@ -197,7 +190,7 @@ def test_interrupted_dvc_repro_goes_on(
     folder = fresh(prepared, tmp_path / "project")
     process = subprocess.Popen(
         ["dvc", "repro", "train"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, start_new_session=True,
+        text=True, start_new_session=True, env={**os.environ, "CHECKPOINT_SECONDS": "0.2"},
     )  # fmt: skip
     wait_until(process, lambda: states(folder))
     os.killpg(process.pid, signal.SIGINT)
@@ -215,10 +208,11 @@ def test_an_orphan_notices_and_saves(shell: str, prepared: Path, tmp_path: Path)
     """dvc is killed and can tell nobody; its child must not train on for hours."""
     folder = fresh(prepared, tmp_path / "project")
     values = training_values()
-    values["train"] |= {"epochs": 1000, "checkpoint_seconds": 3600}
+    values["train"] |= {"epochs": 1000}
     write_params(folder, values)
     process = subprocess.Popen(
-        ["dvc", "repro", "train"], cwd=folder, env={**os.environ, "SHELL": shell},
+        ["dvc", "repro", "train"], cwd=folder,
+        env={**os.environ, "SHELL": shell, "CHECKPOINT_SECONDS": "3600"},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     # Written as training begins, before anything in it looks for the parent.
@@ -249,7 +243,7 @@ def interrupted(prepared: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_resume_0_trains_afresh(interrupted: Path, uninterrupted: dict[str, bytes]) -> None:
-    output = run(interrupted, *command(), RESUME="0").stdout
+    output = run(interrupted, *COMMAND, RESUME="0").stdout
     assert "going on" not in output
     assert results(interrupted) == uninterrupted
 
@@ -261,7 +255,7 @@ def test_resume_0_that_is_stopped_goes_on_without_it(
     _, output = kill_once_a_state_is_there(interrupted, signal.SIGTERM, 0.05, RESUME="0")
     assert "going on" not in output
     assert "stopped by SIGTERM; without RESUME=0, run it again to go on" in output
-    assert "going on" in run(interrupted, *command()).stdout
+    assert "going on" in run(interrupted, *COMMAND).stdout
     assert results(interrupted) == uninterrupted
 
 
@@ -285,7 +279,7 @@ def test_a_state_of_another_run_is_not_used(changed: str, interrupted: Path) -> 
         values["data"]["shapes"]["seed"] = 5
         write_params(interrupted, values)
         run(interrupted, "dvc", "repro", "download")
-    assert "going on" not in run(interrupted, *command(), **machine).stdout
+    assert "going on" not in run(interrupted, *COMMAND, **machine).stdout
     assert state.exists()
 
 
@@ -298,7 +292,7 @@ def test_a_damaged_state_is_refused(damage: str, interrupted: Path) -> None:
     witness = interrupted / "code-ran"
     malicious = f"cos\nsystem\n(S'touch {witness}'\ntR.".encode()
     state.write_bytes(content if damage == "flipped" else malicious)
-    result = run(interrupted, *command(), check=False)
+    result = run(interrupted, *COMMAND, check=False)
     assert result.returncode == 1
     assert f"error: resume/{state.name}: is damaged" in result.stderr
     assert "RESUME=0 dvc repro" in result.stderr
@@ -315,7 +309,7 @@ def test_two_trainers_never_share_the_folder(prepared: Path, tmp_path: Path) -> 
     first = start(folder)
     wait_until(first, lambda: states(folder))
     (folder / "plots/model.txt").unlink()
-    second = run(folder, *command(), check=False)
+    second = run(folder, *COMMAND, check=False)
     first.kill()
     first.communicate()
     assert not (folder / "plots/model.txt").exists(), "what is refused writes nothing"

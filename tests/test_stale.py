@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -22,15 +21,19 @@ from src.pipeline.params import Params
 from tests.conftest import ROOT, leaves, run, tiny_values, write_params
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-# It decides when a state is written, never what is in it.
-NO_EFFECT = {"train.checkpoint_seconds"}
 # Read only when another value asks for them.
 SOMETIMES = {
     "train.plateau.factor", "train.plateau.patience", "train.plateau.cooldown",
     "train.one_cycle.warmup", "train.one_cycle.start_factor", "train.one_cycle.end_factor",
-    "train.cyclic.period_epochs", "lr_find.val_images",
+    "train.cyclic.base_lr", "train.cyclic.period_epochs", "lr_find.linear.start_lr",
+    "lr_find.linear.end_lr", "lr_find.linear.val_images",
     "data.shapes.train", "data.shapes.test", "data.shapes.seed",
 }  # fmt: skip
+
+
+def within(name: str, listed: list[str], mark: str) -> bool:
+    """Whether a file or a parameter is listed, itself or by its folder or section."""
+    return any(name == each or name.startswith(each + mark) for each in listed)
 
 
 def changed_stages(folder: Path) -> set[str]:
@@ -45,8 +48,8 @@ def test_a_line_in_a_module_concerns_the_stages_that_use_it(clone: Path) -> None
     for path in [*modules, *clone.glob("stages/[a-z]*.py")]:
         text, name = path.read_text(), str(path.relative_to(clone))
         path.write_text(text + "# a line\n")
-        expected = {key for key, stage in STAGES.items() if name in stage["deps"]}
-        assert expected or name == "src/pipeline/params.py"
+        expected = {key for key, stage in STAGES.items() if within(name, stage["deps"], "/")}
+        assert bool(expected) != name.startswith("src/pipeline/")
         assert changed_stages(clone) == expected, name
         path.write_text(text)
     assert changed_stages(clone) == set()
@@ -70,8 +73,8 @@ def test_a_value_concerns_the_stages_that_list_it(clone: Path) -> None:
             section = section[part]
         section[last] = other(section[last])
         write_params(clone, values)
-        expected = {name for name, stage in STAGES.items() if key in stage["params"]}
-        assert expected or key in NO_EFFECT
+        expected = {name for name, stage in STAGES.items() if within(key, stage["params"], ".")}
+        assert expected
         assert changed_stages(clone) == expected, key
 
 
@@ -118,23 +121,20 @@ def test_a_stage_reads_the_files_and_values_it_lists(
     monkeypatch.chdir(clone)
     params = Params.model_validate(tiny_values())
     for name, definition in STAGES.items():
-        words = definition["cmd"].split()[5:]
-        names = [word[2:].replace("-", "_") for word in words[::2]]
-        flags = dict(zip(names, map(Path, words[1::2]), strict=True))
         seen: set[str] = set()
         module = import_module(f"stages.{name}")
         inputs = stage.read_inputs(name)
         # It hashes what is listed, which would count as read.
         monkeypatch.setattr(module, "check_unchanged", lambda *_: None, raising=False)
         with opened(clone) as files:
-            module.main(Namespace(**flags), Recorder(params, seen), inputs)
-        listed = set(definition["params"])
-        assert seen - NO_EFFECT <= listed, name
+            module.main(Recorder(params, seen), inputs)
+        listed = {key for key in leaves(tiny_values()) if within(key, definition["params"], ".")}
+        assert seen <= listed, name
         assert listed - seen <= SOMETIMES, name
         read = {
             path for path in files if path.startswith(("data/", "metrics/", "models/", "plots/"))
         }
-        deps = {path for path in definition["deps"] if not path.endswith(".py")}
+        deps = {path for path in definition["deps"] if not path.startswith(("src/", "stages/"))}
         assert read == deps, name
         # What is chosen is chosen without the test set.
         assert name in {"evaluate", "gradcam"} or "data/test.bin" not in files
@@ -181,11 +181,40 @@ def test_params_left_half_edited_are_named(
     assert "\n" not in str(raised.value)
 
 
+def test_a_package_is_read_as_dvc_reads_it(
+    tmp_path: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every file of the folder counts but what .dvcignore leaves out, and each change is named."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "code/inner/__pycache__").mkdir(parents=True)
+    (tmp_path / "code/one.py").write_text("a = 1\n")
+    (tmp_path / ".dvcignore").write_text((ROOT / ".dvcignore").read_text())
+    definition = {"stages": {"train": {"deps": ["code"], "params": ["train"]}}}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(definition))
+    write_params(tmp_path, values)
+    before = stage.read_inputs("train")
+    for name in ("__pycache__/x.pyc", ".two.py.swp", "two.py~", ".DS_Store"):
+        (tmp_path / "code/inner" / name).write_text("not code")
+    assert stage.read_inputs("train") == before
+    (tmp_path / "code/inner/two.py").write_text("b = 1\n")
+    values["train"]["plateau"]["factor"] = 0.9
+    write_params(tmp_path, values)
+    named = r"it ran: code/inner/two\.py, params\.yaml: train\.plateau\.factor;"
+    with pytest.raises(InputError, match=named):
+        stage.check_unchanged("train", before)
+
+
+def test_what_dvc_ignores_makes_no_stage_run_again(clone: Path) -> None:
+    """An editor's file beside the code is no reason to train again."""
+    for name in (".step.py.swp", "step.py~", ".DS_Store"):
+        (clone / "src/training" / name).write_text("not code")
+    assert changed_stages(clone) == set()
+
+
 def test_every_stage_fails_where_its_input_changed(
     tmp_path: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["evaluate"])
     (tmp_path / "code.py").write_text("a = 1\n")
     definition = {"stages": {"evaluate": {"deps": ["code.py"], "params": []}}}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(definition))
@@ -199,13 +228,14 @@ def test_every_stage_fails_where_its_input_changed(
 def test_code_edited_during_training_fails_the_stage(clone: Path) -> None:
     """And dvc.lock does not say that the new code made the weights; taken back, it goes on."""
     values = tiny_values()
-    values["train"] |= {"epochs": 4, "checkpoint_seconds": 0.2}
+    values["train"] |= {"epochs": 4}
     write_params(clone, values)
     code = (clone / "src/training/schedule.py").read_text()
     (clone / "plots/training.csv").unlink()
     process = subprocess.Popen(
         [sys.executable, "-m", "dvc", "repro", "train"], cwd=clone,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "CHECKPOINT_SECONDS": "0.2"},
     )  # fmt: skip
     while process.poll() is None and not (clone / "plots/training.csv").exists():
         time.sleep(0.05)

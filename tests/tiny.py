@@ -1,17 +1,26 @@
 """A network, parameters and settings with which a run takes milliseconds."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from src.data.augment import Augment
+from src.data.dataset import TrainingData
 from src.pipeline.params import Params
 from src.training.checkpoint import Checkpoint
-from src.training.fit import EpochLog, fit
-from src.training.run import Row, Settings
+from src.training.fit import fit
+from src.training.history import EpochLog, Row
+from src.training.run import Run, Settings
+from src.training.schedule import Rates, resolve_rates
 from tests.conftest import tiny_data, tiny_values
 
 CPU = torch.device("cpu")
+# What a range test might have found.
+FOUND = {
+    "steep": 0.03, "valley": 0.02, "minimum": 0.02, "slide": 0.05, "base_lr": 0.01, "max_lr": 0.1
+}  # fmt: skip
 
 
 class TinyNet(torch.nn.Module):
@@ -40,18 +49,41 @@ def params(**train: Any) -> Params:
     return Params.model_validate(values)
 
 
-def settings(lr: float = 0.05, precision: str = "fp32") -> Settings:
-    return Settings(lr=lr, base_lr=0.01, device=CPU, precision=precision, workers=0)
+def settings(
+    wanted: Params, precision: str = "fp32", device: torch.device = CPU, workers: int = 0
+) -> Settings:
+    augment = Augment(wanted.augment, wanted.seed)
+    return Settings(
+        wanted.train, wanted.optimizer, augment, wanted.seed, device, precision, workers
+    )
+
+
+def rates(wanted: Params, lr: float = 0.05) -> Rates:
+    return resolve_rates(wanted.train.model_copy(update={"lr": lr}), FOUND)
+
+
+def new_run(
+    wanted: Params, lr: float = 0.05, precision: str = "fp32", device: torch.device = CPU
+) -> Run:
+    """A run of a TinyNet on the tiny sample."""
+    return Run(TinyNet(), tiny_data(), settings(wanted, precision, device), rates(wanted, lr))
 
 
 def train(
     folder: Path,
     wanted: Params,
-    used: Settings,
+    lr: float = 0.05,
+    precision: str = "fp32",
+    *,
     model: torch.nn.Module | None = None,
-    log_kind: type[EpochLog] = EpochLog,
+    data: TrainingData | None = None,
+    seconds: float = 60.0,
+    device: torch.device = CPU,
+    log_kind: Callable[..., EpochLog] = EpochLog,
 ) -> tuple[list[Row], torch.nn.Module]:
+    """`fit`, with its files in `folder` and a checkpoint every so many seconds."""
     model = model or TinyNet()
-    checkpoint = Checkpoint(folder / "resume", "run", wanted.train.checkpoint_seconds)
-    log = log_kind(folder / "training.csv", folder / "train.jsonl", "run", 0.0)
-    return fit(model, tiny_data(), wanted, used, checkpoint, log), model
+    checkpoint = Checkpoint(folder / "resume", "run", seconds)
+    log = log_kind(folder / "training.csv", folder / "train.jsonl", "run", {"startup_seconds": 0.0})
+    how = settings(wanted, precision, device)
+    return fit(model, data or tiny_data(), how, rates(wanted, lr), checkpoint, log), model

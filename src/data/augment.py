@@ -28,6 +28,8 @@ from pydantic import ValidationError
 cv2.setNumThreads(0)
 
 Image = NDArray[np.uint8]
+# {name: arguments}, as an entry of params.yaml.
+Transform = Mapping[str, Mapping[str, Any]]
 EXAMPLE_ROWS = 6
 EXAMPLE_DRAWS = 8
 CHECKED_DRAWS = 100
@@ -61,26 +63,10 @@ def build_transform(name: str, arguments: Mapping[str, Any]) -> albumentations.B
         raise InputError(f"augment.{name}: {text} (params.yaml)") from error
 
 
-def draw_examples(
-    split: Split, transforms: Sequence[Mapping[str, Mapping[str, Any]]], seed: int
-) -> tuple[Image, Image, list[int]]:
-    """What training will see of a few images: one of each of the first classes.
-
-    Returns originals (R, 32, 32, 3), draws (R, K, 32, 32, 3) of epochs 0 to K-1, and labels.
-    """
-    augment = Augment(transforms, seed)
-    rows = np.unique(split.labels, return_index=True)[1][:EXAMPLE_ROWS]
-    draws = [
-        [augment(split.images[row], epoch, int(row)) for epoch in range(EXAMPLE_DRAWS)]
-        for row in rows
-    ]
-    return split.images[rows], np.array(draws), split.labels[rows].tolist()
-
-
 class Augment:
     """The pipeline of params.yaml: (H, W, 3) uint8 in, the same shape and type out."""
 
-    def __init__(self, transforms: Sequence[Mapping[str, Mapping[str, Any]]], seed: int) -> None:
+    def __init__(self, transforms: Sequence[Transform], seed: int) -> None:
         named = [next(iter(transform.items())) for transform in transforms]
         self.seed = seed
         # What is applied seldom shows its faults here, not hours later.
@@ -116,3 +102,16 @@ class Augment:
             raise InputError(
                 f"augment: fails on an image: {one_line(error)} (params.yaml)"
             ) from error
+
+
+def draw_examples(split: Split, augment: Augment) -> tuple[Image, Image, list[int]]:
+    """What training will see of a few images: one of each of the first classes.
+
+    Returns originals (R, 32, 32, 3), draws (R, K, 32, 32, 3) of epochs 0 to K-1, and labels.
+    """
+    rows = np.unique(split.labels, return_index=True)[1][:EXAMPLE_ROWS]
+    draws = [
+        [augment(split.images[row], epoch, int(row)) for epoch in range(EXAMPLE_DRAWS)]
+        for row in rows
+    ]
+    return split.images[rows], np.array(draws), split.labels[rows].tolist()

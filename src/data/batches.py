@@ -22,6 +22,8 @@ from src.data.records import Split
 from src.pipeline.errors import InputError
 
 Key = tuple[int, int]
+# Images at a time where nothing is trained.
+EVAL_BATCH = 500
 
 
 def worker_count(device: torch.device) -> int:
@@ -120,30 +122,8 @@ def identity(batch: Any) -> Any:
     return batch
 
 
-def to_device(batch: Tensor, device: torch.device) -> Tensor:
-    """A batch on the device. CUDA copies it while the host goes on, which keeps it until then.
-
-    mps would go on reading memory that the host has freed (pytorch/pytorch#189690).
-    """
-    return batch.to(device, non_blocking=device.type == "cuda")
-
-
-def plain_batches(split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def plain_batches(split: Split, batch_size: int = EVAL_BATCH) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of the images as they are, in order, the last one short."""
     for start in range(0, len(split), batch_size):
         rows = slice(start, start + batch_size)
         yield torch.from_numpy(split.images[rows]), torch.from_numpy(split.labels[rows])
-
-
-class Normalize:
-    """uint8 (B, H, W, 3) on any device to normalised float (B, 3, H, W), channels last."""
-
-    def __init__(self, mean: list[float], std: list[float], device: torch.device) -> None:
-        self.device = device
-        self.mean = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
-        self.scale = 1 / (torch.tensor(std, device=device).view(1, 3, 1, 1) * 255)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        # NHWC seen as NCHW is channels_last already: no copy.
-        images_bchw = to_device(images, self.device).permute(0, 3, 1, 2)
-        return (images_bchw.float() - self.mean) * self.scale

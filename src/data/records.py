@@ -1,23 +1,19 @@
-"""CIFAR records: read, check, write, canonical order, content digest.
+"""CIFAR's record format: one label byte, then 3,072 pixel bytes, channels first (red, green, blue).
 
-A record is one label byte and 3,072 pixel bytes, channels first (red, green, blue).
-Canonical order is by the sha256 of each record, so every lossless copy of a data set,
-whatever its order, becomes the same file.
+Canonical order is by the sha256 of each record, so every lossless copy of a data set becomes the
+same file, whatever its order.
 """
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src.pipeline.errors import InputError
-from src.pipeline.files import read_bytes, read_json, write_bytes
 
-SIDE = 32
+SIDE = 32  # pixels
 RECORD_BYTES = 1 + 3 * SIDE * SIDE
-MEND = "run `dvc repro -f -s download` to write it anew"
 
 
 @dataclass(frozen=True)
@@ -49,6 +45,16 @@ def from_records(records: NDArray[np.uint8]) -> Split:
     return Split(np.ascontiguousarray(images), records[:, 0].astype(np.int64))
 
 
+def parse_records(content: bytes, name: str, mend: str) -> NDArray[np.uint8]:
+    """Records (N, 3073) from a file's bytes; InputError naming `name` where they are cut."""
+    if not content or len(content) % RECORD_BYTES:
+        raise InputError(
+            f"{name}: is damaged ({len(content):,} bytes is not a whole number of "
+            f"{RECORD_BYTES:,}-byte records); {mend}"
+        )
+    return np.frombuffer(content, np.uint8).reshape(-1, RECORD_BYTES)
+
+
 def record_digests(records: NDArray[np.uint8]) -> list[bytes]:
     """The sha256 of each record."""
     return [hashlib.sha256(record.data).digest() for record in records]
@@ -63,39 +69,3 @@ def canonical_order(records: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def content_digest(records: NDArray[np.uint8]) -> str:
     """sha256 over the sorted sha256 digests of the records: the same in any order."""
     return hashlib.sha256(b"".join(sorted(record_digests(records)))).hexdigest()
-
-
-def write_split(path: Path, records: NDArray[np.uint8]) -> None:
-    write_bytes(path, records.tobytes())
-
-
-def parse_records(content: bytes, name: str, mend: str) -> NDArray[np.uint8]:
-    """Records (N, 3073) from a file's bytes; InputError naming `name` where they are cut."""
-    if not content or len(content) % RECORD_BYTES:
-        raise InputError(
-            f"{name}: is damaged ({len(content):,} bytes is not a whole number of "
-            f"{RECORD_BYTES:,}-byte records); {mend}"
-        )
-    return np.frombuffer(content, np.uint8).reshape(-1, RECORD_BYTES)
-
-
-def read_split(folder: Path, name: str, report: Path) -> Split:
-    """The split `name` ("train" or "test") of `folder`, checked against download's report.
-
-    report: metrics/download.json, which holds the content digest under f"{name}_digest".
-    Raises InputError where the file is missing, cut, or not the data that was downloaded.
-    """
-    path = folder / f"{name}.bin"
-    records = parse_records(read_bytes(path, MEND), str(path), MEND)
-    if content_digest(records) != read_json(report, MEND).get(f"{name}_digest"):
-        raise InputError(f"{path}: is damaged (not the data that {report} names); {MEND}")
-    return from_records(records)
-
-
-def read_classes(folder: Path) -> list[str]:
-    """Class names by index, from classes.txt."""
-    path = folder / "classes.txt"
-    names = read_bytes(path, MEND).decode(errors="replace").split()
-    if len(names) < 2:
-        raise InputError(f"{path}: is damaged (it names {len(names)} classes); {MEND}")
-    return names

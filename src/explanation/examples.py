@@ -3,22 +3,44 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from src.data.batches import Normalize
 from src.data.records import Split
 from src.data.tensors import load_tensors
 from src.explanation.gradcam import grad_cam
-from src.figures.gradcam import Mistake, Sample
-from src.pipeline.errors import InputError
+from src.network.weights import Trained
+from src.pipeline.errors import InputError, remake
 
-Probabilities = NDArray[np.float32]
-Cams = NDArray[np.float32]
-MEND = "run `dvc repro -f -s evaluate` to write it anew"
+Picture = NDArray[np.uint8]
+Cam = NDArray[np.floating]
+MEND = remake("evaluate")
+
+
+class Sample(NamedTuple):
+    """An image and the evidence for its predicted class, one map in [0, 1] per layer."""
+
+    image: Picture
+    actual: str
+    predicted: str
+    probability: float
+    cams: Sequence[Cam]
+
+
+class Mistake(NamedTuple):
+    """A misclassified image, with the evidence for what was said and for what it is."""
+
+    image: Picture
+    predicted: str
+    predicted_probability: float
+    predicted_cam: Cam
+    actual: str
+    actual_probability: float
+    actual_cam: Cam
 
 
 def load_logits(path: Path, images: int, classes: int) -> Tensor:
@@ -54,19 +76,18 @@ def choose_mistakes(
 class Subject:
     """A network and what it said of the test images: (N, classes) probabilities."""
 
-    model: nn.Module
-    normalize: Normalize
+    trained: Trained
     test: Split
     names: Sequence[str]
-    probabilities: Probabilities
+    probabilities: NDArray[np.float32]
 
     def cams(
         self, layers: Sequence[str], rows: Sequence[int], targets: NDArray[np.int64]
-    ) -> list[Cams]:
+    ) -> list[NDArray[np.float32]]:
         """For each layer the maps (B, 32, 32) of B test images for their targets."""
-        inputs = self.normalize(torch.from_numpy(self.test.images[rows]))
-        classes = torch.from_numpy(targets).to(self.normalize.device)
-        cams = grad_cam(self.model, layers, inputs, classes)
+        inputs = self.trained.normalize(torch.from_numpy(self.test.images[rows]))
+        classes = torch.from_numpy(targets).to(inputs.device)
+        cams = grad_cam(self.trained.model, layers, inputs, classes)
         return [cams[name].cpu().numpy() for name in layers]
 
 

@@ -1,4 +1,4 @@
-"""Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391), and how faithful it is."""
+"""Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391)."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,9 +7,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-DELETED = 0.2
-BATCH = 100
 
 
 @contextmanager
@@ -72,44 +69,3 @@ def unit_peak(cam: Tensor) -> Tensor:
 def to_image_size(cam: Tensor, images: Tensor) -> Tensor:
     size = images.shape[2:]
     return F.interpolate(cam[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-
-
-@torch.no_grad()
-def probability(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    """(B,) probability of each image's target class."""
-    return model(images).softmax(1).gather(1, targets[:, None])[:, 0]
-
-
-def delete(images: Tensor, cam: Tensor) -> Tensor:
-    """The images with the pixels where the map is highest set to the mean colour.
-
-    A fifth of the pixels (of a map that ties, those that come first).
-    """
-    flat = cam.flatten(1)
-    count = round(DELETED * flat.shape[1])
-    order = flat.argsort(dim=1, descending=True, stable=True)[:, :count]
-    keep = torch.ones_like(flat).scatter_(1, order, 0).view_as(cam)
-    # Normalised images have the mean colour at zero.
-    return images * keep[:, None]
-
-
-def faithfulness(
-    model: nn.Module, layers: Sequence[str], images: Tensor, targets: Tensor
-) -> dict[str, float]:
-    """How much the target's probability falls when the pixels that a map names are deleted.
-
-    images: (B, 3, H, W), B at least 2. For each layer the mean drop, and beside it the drop when
-    the pixels come from the map of another image: equal area and shape, but no explanation.
-    A faithful map has a drop well above that of the other image's map.
-    """
-    totals = {f"{n}_{kind}": 0.0 for n in layers for kind in ("drop", "drop_other_map")}
-    # Split evenly, so that no image is alone and would be given its own map.
-    parts = -(-len(images) // BATCH)
-    pairs = zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True)
-    for batch, classes in pairs:
-        before = probability(model, batch, classes)
-        for name, cam in grad_cam(model, layers, batch, classes).items():
-            for kind, used in (("drop", cam), ("drop_other_map", cam.roll(1, 0))):
-                after = probability(model, delete(batch, used), classes)
-                totals[f"{name}_{kind}"] += (before - after).sum().item()
-    return {key: total / len(images) for key, total in totals.items()}

@@ -1,6 +1,9 @@
 """What the test set says: confusion, calibration, and each class's scores."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,7 +25,10 @@ from src.figures.style import (
     thousands,
 )
 
-Bin = tuple[float, float, int]  # mean confidence, accuracy, number of images
+if TYPE_CHECKING:
+    # Named alone: figures need no torch.
+    from src.evaluation.calibration import Bin
+
 SERIES = [(BLUE, "o"), (ORANGE, "s")]
 FEW = 10  # an accuracy over fewer images than this is mostly chance
 

@@ -1,13 +1,14 @@
 """Images beside the evidence that Grad-CAM finds in them."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import cv2
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from src.figures.style import (
     GREEN,
@@ -21,7 +22,9 @@ from src.figures.style import (
     words,
 )
 
-Cam = NDArray[np.floating]
+if TYPE_CHECKING:
+    # Named alone: figures need no torch.
+    from src.explanation.examples import Cam, Mistake, Sample
 
 EVIDENCE = matplotlib.colormaps["viridis"]
 OPACITY = 0.45
@@ -30,28 +33,6 @@ SCALE = 5
 MARGIN, HEADER, GAP = 30, 140, 8
 LETTER = 13
 MISTAKES_ACROSS, GUTTER, CAPTION = 5, 36, 92
-
-
-class Sample(NamedTuple):
-    """An image and the evidence for its predicted class, one map in [0, 1] per layer."""
-
-    image: Picture
-    actual: str
-    predicted: str
-    probability: float
-    cams: Sequence[Cam]
-
-
-class Mistake(NamedTuple):
-    """A misclassified image, with the evidence for what was said and for what it is."""
-
-    image: Picture
-    predicted: str
-    predicted_probability: float
-    predicted_cam: Cam
-    actual: str
-    actual_probability: float
-    actual_cam: Cam
 
 
 def overlay(image: Picture, cam: Cam, scale: int = SCALE) -> Picture:

@@ -1,16 +1,17 @@
 """The learning rate range test as a curve with its suggestions."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from src.figures.style import (
     BLUE,
     GREY,
+    INK,
     ORANGE,
     PURPLE,
     VERMILLION,
@@ -21,64 +22,45 @@ from src.figures.style import (
     plain_ticks,
 )
 
-Curve = Sequence[float] | NDArray[np.float64]
-MARKERS = "o^sDvP"
+if TYPE_CHECKING:
+    # Named alone: figures need no torch.
+    from src.lr_range.curve import Curve
+    from src.lr_range.range_test import Found
+
+COLORS = (PURPLE, ORANGE, INK, VERMILLION)
+MARKERS = {"steep": "o", "valley": "^", "minimum": "s", "slide": "D"}
 
 
-def build_lr_find(
-    lrs: Curve,
-    losses: Curve,
-    smoothed: Curve,
-    *,
-    suggestions: Mapping[str, float],
-    chosen: str,
-    lr: float,
-    base_lr: float,
-    max_lr: float,
-    mode: Literal["exponential", "linear"],
-    loss_name: str,
-) -> Figure:
-    """The loss against the learning rate, every suggestion on the curve, the final `lr` across it.
+def build_lr_find(found: Found, smoothed: Curve, mode: str) -> Figure:
+    """The loss against the learning rate, with each rate that training can take on the curve.
 
-    suggestions: as found, before they were snapped; chosen: the one that became `lr`.
-    Losses may end in NaN or infinity.
+    smoothed: (n,), of found.losses; mode: exponential or linear.
     """
     figure = new_figure(10, 5)
     axes = figure.subplots()
-    band = f"base_lr {plain(base_lr)} to max_lr {plain(max_lr)}"
-    axes.axvspan(base_lr, max_lr, color=BLUE, alpha=0.1, linewidth=0, label=band)
-    axes.plot(lrs, losses, ".", color=GREY, alpha=0.5, markersize=4, label="loss at each step")
-    axes.plot(lrs, smoothed, color=BLUE, linewidth=2, label="smoothed")
-    axes.axvline(lr, color=VERMILLION, linestyle="--", label=f"lr {plain(lr)} ({chosen}, rounded)")
-    mark_suggestions(axes, lrs, smoothed, suggestions, chosen)
-    axes.set(title=f"Learning rate range test, {mode}: lr {plain(lr)}", ylabel=loss_name)
-    axes.set(xlabel="learning rate", ylim=loss_limits(losses, smoothed))
-    scale_lr_axis(axes, lrs, mode)
-    figure.legend(loc="outside right upper")
+    rates = {name: plain(rate) for name, rate in found.rates.items()}
+    low, high = found.measured["base_lr"], found.measured["max_lr"]
+    band = f"base_lr {rates['base_lr']} to max_lr {rates['max_lr']}"
+    axes.axvspan(low, high, color=BLUE, alpha=0.1, linewidth=0, label=band)
+    dots: dict[str, Any] = {"color": GREY, "alpha": 0.5, "markersize": 4}
+    axes.plot(found.lrs, found.losses, ".", label="loss at each step", **dots)
+    axes.plot(found.lrs, smoothed, color=BLUE, linewidth=2, label="smoothed")
+    # Hollow, so that marks on one spot all show.
+    look: dict[str, Any] = {"markersize": 9, "fillstyle": "none", "markeredgewidth": 1.8}
+    for (name, marker), color in zip(MARKERS.items(), COLORS, strict=True):
+        measured = found.measured[name]
+        loss = np.interp(measured, found.lrs, smoothed)
+        label = f"{name} {rates[name]}"
+        axes.plot(measured, loss, marker, color=color, label=label, zorder=5, **look)
+    kind = "training" if mode == "exponential" else "validation"
+    axes.set(title=f"Learning rate range test, {mode}", ylabel=f"{kind} loss")
+    axes.set(xlabel="learning rate", ylim=loss_limits(found.losses, smoothed))
+    scale_lr_axis(axes, found.lrs, mode)
+    figure.legend(loc="outside right upper", title="marked as read, named as rounded")
     return figure
 
 
-def mark_suggestions(
-    axes: Axes, lrs: Curve, smoothed: Curve, suggestions: Mapping[str, float], chosen: str
-) -> None:
-    """Hollow marks on the curve, above one larger filled mark, so that equal ones all show."""
-    for marker, (name, lr) in zip(MARKERS, suggestions.items(), strict=False):
-        loss = np.interp(lr, lrs, smoothed)
-        label = f"{name} {plain(lr)}"
-        if name == chosen:
-            style: dict[str, Any] = {
-                "markersize": 13,
-                "color": ORANGE,
-                "markeredgecolor": "black",
-                "zorder": 4,
-            }
-            label += " (chosen)"
-        else:
-            style = {"markersize": 8, "color": PURPLE, "fillstyle": "none", "zorder": 5}
-        axes.plot(lr, loss, marker, label=label, markeredgewidth=1.5, **style)
-
-
-def scale_lr_axis(axes: Axes, lrs: Curve, mode: Literal["exponential", "linear"]) -> None:
+def scale_lr_axis(axes: Axes, lrs: Curve, mode: str) -> None:
     if mode == "exponential":
         axes.set_xscale("log")
         log_lr_ticks(axes.xaxis, min(lrs), max(lrs))

@@ -17,6 +17,7 @@ from src.figures.style import (
     log_lr_ticks,
     new_figure,
     percent,
+    plain,
     plain_ticks,
 )
 
@@ -29,11 +30,12 @@ PANELS = [
 ]
 
 
-def build_training(history: History) -> Figure:
+def build_training(history: History, lr: float, found: Mapping[str, float]) -> Figure:
     """Four panels and the learning rate; panels of a row share their scale.
 
     history: one row an epoch with epoch, lr, train_loss, train_accuracy in [0, 1] and, where
-    there is a validation split, val_loss and val_accuracy.
+    there is a validation split, val_loss and val_accuracy; lr: the rate that training took;
+    found: the range test's rates by name.
     """
     figure = new_figure(11, 9)
     grid = figure.add_gridspec(3, 2, height_ratios=[3, 3, 2])
@@ -44,7 +46,7 @@ def build_training(history: History) -> Figure:
         axes = figure.add_subplot(grid[row, side], sharey=first_of_row if side else None)
         first_of_row = first_of_row if side else axes
         draw_panel(axes, key, title, epochs, column(history, key))
-    draw_lr(figure.add_subplot(grid[2, :]), epochs, column(history, "lr"))
+    draw_lr(figure.add_subplot(grid[2, :]), epochs, column(history, "lr"), source(lr, found))
     return figure
 
 
@@ -76,7 +78,13 @@ def draw_panel(
     axes.set_title(summary, loc="right", fontsize=9, color=GREY)
 
 
-def draw_lr(axes: Axes, epochs: NDArray[np.float64], lrs: NDArray[np.float64]) -> None:
+def source(lr: float, found: Mapping[str, float]) -> str:
+    """Which of the range test's rates training took."""
+    names = [name for name, rate in found.items() if rate == lr]
+    return f"took {plain(lr)}, " + (f"lr_find's {' and '.join(names)}" if names else "a number")
+
+
+def draw_lr(axes: Axes, epochs: NDArray[np.float64], lrs: NDArray[np.float64], took: str) -> None:
     """The learning rate, on a logarithmic scale unless it reaches zero."""
     epoch_axis(axes, epochs)
     axes.plot(epochs, lrs, ".-", color=BLUE, markersize=5)
@@ -88,6 +96,7 @@ def draw_lr(axes: Axes, epochs: NDArray[np.float64], lrs: NDArray[np.float64]) -
         plain_ticks(axes.yaxis)
     scale = "log scale, " if low > 0 else ""
     axes.set_title(f"Learning rate ({scale}as each epoch ends)")
+    axes.set_title(took, loc="right", fontsize=9, color=GREY)
 
 
 def epoch_axis(axes: Axes, epochs: NDArray[np.float64]) -> None:

@@ -58,10 +58,10 @@ def suggest(lrs: ArrayLike, losses: ArrayLike) -> dict[str, float]:
     # the second smoothing can leave a fall of one step with no negative slope
     steep = max(slopes.min() / 2, slopes.min())
     return {
+        "slide": float(fall.lrs[first + np.flatnonzero(slopes <= steep)[-1]]),
         "steep": float(fall.lrs[first + slopes.argmin()]),
         "valley": float(np.sqrt(fall.lrs[first] * fall.lrs[last])),
         "minimum": _lowest(fall) / 10,
-        "slide": float(fall.lrs[first + np.flatnonzero(slopes <= steep)[-1]]),
     }
 
 
@@ -76,12 +76,16 @@ def bounds(lrs: ArrayLike, losses: ArrayLike) -> tuple[float, float]:
     return float(fall.lrs[first]), float(fall.lrs[last])
 
 
-def snap(lr: float) -> float:
-    """The nearest of 1, 2 and 5 × 10^k on the log scale."""
+def snap(lr: float, low: float, high: float) -> float:
+    """The nearest of 1, 2 and 5 × 10^k on the log scale, within the tested range low to high.
+
+    `lr` itself where the range holds none of them.
+    """
     k = int(np.floor(np.log10(lr)))
     # float() of the literal, because 5 * 10.0**k need not be the float that 5e-2 is
-    marks = [float(f"{m}e{e}") for e in (k, k + 1) for m in (1, 2, 5)]
-    return min(marks, key=lambda mark: abs(np.log(mark / lr)))
+    marks = [float(f"{m}e{e}") for e in range(k - 1, k + 2) for m in (1, 2, 5)]
+    inside = [mark for mark in marks if low <= mark <= high] or [lr]
+    return min(inside, key=lambda mark: abs(np.log(mark / lr)))
 
 
 def _fall(lrs: ArrayLike, losses: ArrayLike) -> Fall:

@@ -12,22 +12,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
-from src.data.augment import Augment
-from src.data.batches import Augmented, BatchKeys, Normalize, augmented_batches
+from src.data.batches import EVAL_BATCH, Augmented, BatchKeys, augmented_batches
+from src.data.dataset import TrainingData
+from src.data.normalize import Normalize, resize
 from src.data.records import Split
 from src.data.split import sample
-from src.data.training_data import TrainingData
-from src.device import DTYPES, autocast
-from src.lr_range.curve import bounds, finite_part, snap, suggest
-from src.pipeline.params import Params
-from src.training.step import EVAL_BATCH, make_optimizer, memory_for, resize
+from src.device import DTYPES, autocast, memory_for
+from src.lr_range.curve import Curve, bounds, finite_part, snap, suggest
+from src.pipeline.params import LinearRange, LrFind, Range
+from src.training.optimizer import make_optimizer
+from src.training.run import Settings
 
 with warnings.catch_warnings():
     # It asks tqdm for a notebook's progress bar, which warns outside a notebook.
@@ -37,23 +36,20 @@ with warnings.catch_warnings():
 # Its bar would fill the log of a queued run.
 lr_finder.tqdm = partial(tqdm, disable=None)
 
-Curve = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Found:
     """What the range test found.
 
-    lrs, losses: the finite part of the curve, a value a step; suggestions: by name, as
-    measured; lr, base_lr, max_lr: snapped to 1, 2 or 5 × 10^k.
+    lrs, losses: the finite part of the curve, a value a step; measured: steep, valley, minimum,
+    slide, base_lr and max_lr as read off it; rates: the same, each rounded to 1, 2 or 5 × 10^k
+    inside the tested range.
     """
 
     lrs: Curve
     losses: Curve
-    suggestions: dict[str, float]
-    lr: float
-    base_lr: float
-    max_lr: float
+    measured: dict[str, float]
+    rates: dict[str, float]
 
 
 class StoppingFinder(LRFinder):  # type: ignore[misc]
@@ -84,41 +80,35 @@ class Prepared(nn.Module):
         return logits.float()
 
 
-def range_test(
-    model: nn.Module,
-    data: TrainingData,
-    params: Params,
-    device: torch.device,
-    precision: str,
-    workers: int,
-) -> Found:
-    """Raise the rate from lr_find.start_lr to end_lr and read the curve.
+def range_test(model: nn.Module, data: TrainingData, find: LrFind, settings: Settings) -> Found:
+    """Raise the rate over the range of lr_find.mode, and read the curve.
 
     `model` comes back as it went in. Raises InputError for a curve without a usable fall.
     """
-    find, train = params.lr_find, params.train
+    train, device, linear = settings.train, settings.device, find.mode == "linear"
+    span = find.linear if linear else find.exponential
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     normalize = Normalize(data.mean, data.std, device)
     finder = StoppingFinder(
-        Prepared(model, normalize, precision, train.resolution[0]),
-        make_optimizer(model, params, find.start_lr),
+        Prepared(model, normalize, settings.precision, train.resolution[0]),
+        make_optimizer(model, settings.optimizer, span.start_lr),
         nn.CrossEntropyLoss(label_smoothing=train.label_smoothing),
         device=device,
-        **fp16_options(precision, device),
+        **fp16_options(settings.precision, device),
     )
     with contextlib.redirect_stdout(io.StringIO()), memory_for(train.batch_size):
         finder.range_test(
-            training_loader(data.train, params, workers, device),
-            val_loader=validation_loader(data, params) if find.mode == "linear" else None,
-            end_lr=find.end_lr,
+            training_loader(data.train, find.num_iter, settings),
+            val_loader=validation_loader(data, find.linear, settings.seed) if linear else None,
+            end_lr=span.end_lr,
             num_iter=find.num_iter,
-            step_mode="exp" if find.mode == "exponential" else "linear",
+            step_mode="linear" if linear else "exp",
             smooth_f=0,
-            # As in loader.py: elsewhere the host's memory may be freed before it is read.
+            # As in data/normalize.py: elsewhere the host's memory may be freed before it is read.
             non_blocking_transfer=device.type == "cuda",
         )
     finder.reset()
-    return read_curve(finder.history["lr"], finder.history["loss"], find.suggestion)
+    return read_curve(finder.history["lr"], finder.history["loss"], span)
 
 
 def fp16_options(precision: str, device: torch.device) -> dict[str, Any]:
@@ -133,33 +123,29 @@ def fp16_options(precision: str, device: torch.device) -> dict[str, Any]:
 
 
 def training_loader(
-    split: Split, params: Params, workers: int, device: torch.device
+    split: Split, steps: int, settings: Settings
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """The batches that training would begin with."""
-    steps = params.lr_find.num_iter
-    keys = BatchKeys(len(split), params.train.batch_size, params.seed, 0, steps)
-    augmented = Augmented(split, Augment(params.augment, params.seed))
-    return augmented_batches(augmented, keys, workers, device)
+    keys = BatchKeys(len(split), settings.train.batch_size, settings.seed, 0, steps)
+    augmented = Augmented(split, settings.augment)
+    return augmented_batches(augmented, keys, settings.workers, settings.device)
 
 
-def validation_loader(data: TrainingData, params: Params) -> DataLoader[tuple[Tensor, ...]]:
-    """lr_find.val_images of the validation split, stratified: it is run after every step."""
+def validation_loader(
+    data: TrainingData, linear: LinearRange, seed: int
+) -> DataLoader[tuple[Tensor, ...]]:
+    """lr_find.linear.val_images of the validation split, stratified: run after every step."""
     assert data.validation is not None  # params.py refuses `linear` without a split
     split = data.validation
-    if params.lr_find.val_images < len(split):
-        split = split.subset(sample(split.labels, params.lr_find.val_images, params.seed))
+    if linear.val_images < len(split):
+        split = split.subset(sample(split.labels, linear.val_images, seed))
     tensors = TensorDataset(torch.from_numpy(split.images), torch.from_numpy(split.labels))
     return DataLoader(tensors, batch_size=EVAL_BATCH, generator=torch.Generator())
 
 
-def read_curve(lrs: list[float], losses: list[float], chosen: str) -> Found:
-    """The suggestions and bounds of a raw curve."""
-    suggestions = suggest(lrs, losses)
+def read_curve(lrs: list[float], losses: list[float], span: Range) -> Found:
+    """The rates of a raw curve."""
     base_lr, max_lr = bounds(lrs, losses)
-    return Found(
-        *finite_part(lrs, losses),
-        suggestions,
-        lr=snap(suggestions[chosen]),
-        base_lr=snap(base_lr),
-        max_lr=snap(max_lr),
-    )
+    measured = {**suggest(lrs, losses), "base_lr": base_lr, "max_lr": max_lr}
+    rates = {name: snap(rate, span.start_lr, span.end_lr) for name, rate in measured.items()}
+    return Found(*finite_part(lrs, losses), measured, rates)

@@ -21,9 +21,9 @@ PLACES = TILE + 2  # along one axis
 # more outgrow the cache.
 TILES = 128
 # With fewer channels the transforms cost more than the products save.
-CHANNELS = 64
+MIN_CHANNELS = 64
 # The same for the forward pass; backward one transform serves both gradients.
-FORWARD_CHANNELS = 128
+MIN_FORWARD_CHANNELS = 128
 # Measured on AVX2. AVX-512 multiplies twice as fast, but memory is no faster with it.
 MEASURED = torch.backends.cpu.get_cpu_capability() == "AVX2"
 
@@ -42,7 +42,7 @@ def pays(conv: nn.Conv2d, images: Tensor) -> bool:
     return (
         MEASURED
         and (conv.kernel_size, conv.stride, conv.padding) == ((3, 3), (1, 1), (1, 1))
-        and min(conv.in_channels, conv.out_channels) >= CHANNELS
+        and min(conv.in_channels, conv.out_channels) >= MIN_CHANNELS
         and images.shape[2] % TILE == images.shape[3] % TILE == 0
     )
 
@@ -180,7 +180,7 @@ class WinogradConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(images, weight)
-        if min(weight.shape[:2]) < FORWARD_CHANNELS:
+        if min(weight.shape[:2]) < MIN_FORWARD_CHANNELS:
             return F.conv2d(images, weight, padding=1)
         return convolve(images, weight)
 

@@ -3,3 +3,8 @@
 
 class InputError(Exception):
     """A fault outside the code, told in a sentence: what, where, how to mend it."""
+
+
+def remake(stage: str) -> str:
+    """How to mend a file that a stage wrote; ends a sentence about it."""
+    return f"run `dvc repro -f -s {stage}` to write it anew"

@@ -52,8 +52,11 @@ def read_bytes(path: Path, mend: str) -> bytes:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Sorted, indented JSON. Raises ValueError for NaN or Infinity, which JSON does not have."""
-    text = json.dumps(values, indent=2, sort_keys=True, allow_nan=False)
+    """Indented JSON, names in the order given.
+
+    Raises ValueError for NaN or Infinity, which JSON does not have.
+    """
+    text = json.dumps(values, indent=2, allow_nan=False)
     write_bytes(path, text.encode() + b"\n")
 
 

@@ -1,4 +1,4 @@
-"""How every stage starts and ends: flags, params.yaml, inputs that must not change, errors.
+"""How every stage starts and ends: params.yaml, inputs that must not change, errors.
 
 DVC hashes what a stage read only after it has ended (treeverse/dvc#11058), so code or data
 edited during a long training would be recorded as what made the weights. A stage therefore
@@ -8,16 +8,18 @@ hashes its own inputs when it starts and when it ends, and fails where they diff
 import os
 import sys
 import time
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pathspec import GitIgnoreSpec
 
+from src.pipeline import paths
 from src.pipeline.errors import InputError
 from src.pipeline.files import sha256_file
-from src.pipeline.params import Params, load_params
+from src.pipeline.params import Params
+from src.pipeline.read_params import load_params
 from src.pipeline.stop import Stopped
 
 # Figures are drawn into files. From Jupyter a stage would inherit Jupyter's own backend, and
@@ -34,33 +36,47 @@ def seconds_since_start() -> float:
     return time.perf_counter() - STARTED
 
 
-def read_flags(name: str, flags: tuple[str, ...]) -> Namespace:
-    parser = ArgumentParser(prog=f"python -m stages.{name}", allow_abbrev=False)
-    for flag in flags:
-        parser.add_argument(f"--{flag}", type=Path, required=True, metavar="PATH")
-    return parser.parse_args()
+def files_of(dep: str) -> Iterator[Path]:
+    """The file that a dep names, or each file of the folder, as DVC sees it."""
+    path = Path(dep)
+    if not path.is_dir():
+        yield path
+        return
+    lines = paths.IGNORED.read_text().splitlines() if paths.IGNORED.exists() else []
+    ignored = GitIgnoreSpec.from_lines(lines)
+    for file in sorted(path.rglob("*")):
+        if not file.is_dir() and not ignored.match_file(file):
+            yield file
 
 
 def read_inputs(name: str) -> Inputs:
-    """The digest of each dep and the value of each param that dvc.yaml names for the stage.
+    """The digest of each file and the value of each param that dvc.yaml names for the stage.
 
     Raises InputError where one of them cannot be read.
     """
     try:
-        stage = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][name]
-        params = yaml.safe_load(Path("params.yaml").read_text())
-        inputs: Inputs = {path: sha256_file(Path(path)) for path in stage["deps"]}
+        stage = yaml.safe_load(paths.PIPELINE.read_text())["stages"][name]
+        params = yaml.safe_load(paths.PARAMS.read_text())
+        files = [file for dep in stage["deps"] for file in files_of(dep)]
+        inputs: Inputs = {str(file): sha256_file(file) for file in files}
         for key in stage["params"]:
             value = params
             for part in key.split("."):
                 value = value[part]
-            inputs[f"params.yaml: {key}"] = value
+            inputs |= leaves(value, f"params.yaml: {key}")
     except (yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError, OSError) as error:
         raise InputError(
             f"{name}: params.yaml, dvc.yaml or an input cannot be read "
             f"({' '.join(str(error).split())}); nothing is recorded. Mend it and run again"
         ) from error
     return inputs
+
+
+def leaves(value: object, name: str) -> Inputs:
+    """The values of a section by their full names."""
+    if not isinstance(value, dict):
+        return {name: value}
+    return {k: v for key, each in value.items() for k, v in leaves(each, f"{name}.{key}").items()}
 
 
 def check_unchanged(name: str, before: Inputs) -> None:
@@ -74,13 +90,12 @@ def check_unchanged(name: str, before: Inputs) -> None:
         )
 
 
-def run_stage(name: str, main: Callable[[Namespace, Params, Inputs], None], *flags: str) -> None:
-    """Run `main(flags, params, inputs)`; a fault of the user's becomes a sentence and status 1."""
-    args = read_flags(name, flags)
+def run_stage(name: str, main: Callable[[Params, Inputs], None]) -> None:
+    """Run `main(params, inputs)`; a fault of the user's becomes a sentence and status 1."""
     try:
         params = load_params()
         inputs = read_inputs(name)
-        main(args, params, inputs)
+        main(params, inputs)
         check_unchanged(name, inputs)
     except InputError as error:
         sys.exit(f"error: {error}")

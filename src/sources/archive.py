@@ -18,7 +18,7 @@ CLASS_NAMES = "cifar-10-batches-bin/batches.meta.txt"
 ROOM_BYTES = 2**20  # in the tar beside the batches: headers, class names, the read-me
 # What tarfile raises for hostile headers: more than its own errors.
 TAR_FAULTS = (tarfile.TarError, ValueError, OverflowError, RecursionError)
-MEND = (
+ANOTHER_COPY = (
     "name an undamaged copy with CIFAR10_ARCHIVE=/absolute/path/cifar-10-binary.tar.gz, "
     "or run `make demo`, which needs no download"
 )
@@ -26,7 +26,7 @@ MEND = (
 
 def fault(place: Path | str, what: str) -> InputError:
     """A sentence about an archive that can't be used, with what to do about it."""
-    return InputError(f"{place}: {what}; {MEND}")
+    return InputError(f"{place}: {what}; {ANOTHER_COPY}")
 
 
 def read_members(archive: Path, batch_bytes: int) -> dict[str, bytes]:

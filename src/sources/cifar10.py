@@ -4,7 +4,6 @@ The binary version is read, never the pickled one, and nothing is extracted to t
 What counts is the content: any lossless copy, whatever its order and its checksum, will do.
 """
 
-import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.data.records import RECORD_BYTES, canonical_order, content_digest, from_records
+from src.data.records import RECORD_BYTES, canonical_order, content_digest
 from src.sources.archive import CLASS_NAMES, TEST_BATCH, TRAIN_BATCHES, fault, read_members
 
 RETRIES = 2  # after the first try; pooch waits 1 s, then 2 s
@@ -150,35 +149,3 @@ def _reason(error: Exception, timeout_s: float) -> str:
     if isinstance(error, ValueError):
         return "the file there is not the archive (its md5 differs)"
     return f"cannot be stored ({error})"
-
-
-def channel_statistics(
-    images: NDArray[np.uint8],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each channel on the scale 0 to 1, as two (3,) arrays.
-
-    images: (N, 32, 32, 3). Sums of integers: exact, whatever the order and the machine.
-    """
-    counts = np.zeros((3, 256), np.int64)
-    for image in images:
-        counts += [np.bincount(plane.ravel(), minlength=256) for plane in image.transpose(2, 0, 1)]
-    n = int(counts[0].sum())
-    sums = (counts @ np.arange(256)).tolist()
-    squares = (counts @ np.arange(256) ** 2).tolist()
-    # Python's integers, because n * squares is beyond 64 bits.
-    std = [math.sqrt(n * s2 - s * s) / (255 * n) for s, s2 in zip(sums, squares, strict=True)]
-    return np.array(sums) / (255 * n), np.array(std)
-
-
-def report(train_records: NDArray[np.uint8], test_records: NDArray[np.uint8]) -> dict[str, object]:
-    """What metrics/download.json says: counts, channel statistics of train, content digests."""
-    mean, std = channel_statistics(from_records(train_records).images)
-    colours = ["red", "green", "blue"]
-    return {
-        "train_images": len(train_records),
-        "test_images": len(test_records),
-        **{f"mean_{colour}": float(mean[i]) for i, colour in enumerate(colours)},
-        **{f"std_{colour}": float(std[i]) for i, colour in enumerate(colours)},
-        "train_digest": content_digest(train_records),
-        "test_digest": content_digest(test_records),
-    }

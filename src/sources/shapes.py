@@ -14,9 +14,10 @@ import numpy as np
 from numpy.random import Generator, Philox
 from numpy.typing import NDArray
 
+from src.data.records import SIDE, canonical_order, to_records
+
 Ints = NDArray[np.int64]
 
-SIDE = 32  # pixels
 ZOOM = 4  # shapes are filled on a canvas ZOOM times larger and averaged down
 FULL = ZOOM * ZOOM  # coverage of a pixel that lies wholly inside the shape
 SHIFT = 4  # fractional bits of canvas coordinates
@@ -220,3 +221,13 @@ def clouds(rng: Generator) -> Ints:
 
 # How much of the second ground shows in each pixel: (32, 32), 0 to FULL.
 TEXTURES: tuple[Callable[[Generator], Ints], ...] = (gradient, stripes, checks, clouds)
+
+
+def load_shapes(
+    train: int, test: int, seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[str]]:
+    """Train and test records, (N, 3073) in canonical order, and the class names."""
+    # Keyed by seed and image: the test set's seed must be another one.
+    drawn = (draw(n, key) for n, key in ((train, 2 * seed), (test, 2 * seed + 1)))
+    first, second = (canonical_order(to_records(images, labels)) for images, labels, _ in drawn)
+    return first, second, list(CLASSES)

@@ -7,6 +7,7 @@ result, so a state of another configuration, other data, code, libraries or hard
 import fcntl
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,20 @@ def fingerprint(decisive: Mapping[str, Any]) -> str:
     """A short name for everything that decides a training run's result."""
     text = json.dumps(decisive, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def checkpoint_seconds() -> float:
+    """How often the state is written: the environment's CHECKPOINT_SECONDS, else every minute."""
+    text = os.environ.get("CHECKPOINT_SECONDS", "60")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise InputError(
+            f"CHECKPOINT_SECONDS: {text!r} is not a number above 0 (environment variable)"
+        )
+    return seconds
 
 
 class Checkpoint:

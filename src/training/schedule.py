@@ -1,52 +1,91 @@
-"""The four learning-rate schedules, on torch's schedulers."""
+"""The learning rates: which of lr_find's training takes, and how they change as it goes on."""
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, OneCycleLR, ReduceLROnPlateau
 
-from src.pipeline.errors import InputError
+from src.pipeline.errors import InputError, remake
+from src.pipeline.files import read_json
 from src.pipeline.params import Train
 
 Scheduler = CosineAnnealingLR | CyclicLR | OneCycleLR | ReduceLROnPlateau
+FOUND = ("steep", "valley", "minimum", "slide", "base_lr", "max_lr")
 
 
-def build_scheduler(
-    optimizer: Optimizer, train: Train, lr: float, base_lr: float, per_epoch: int
-) -> Scheduler:
-    """The scheduler that train.schedule names.
+@dataclass(frozen=True)
+class Rates:
+    """start: of the first step; peak: the highest; floor: the lowest that the schedule goes to."""
 
-    lr: the starting rate of plateau and cosine, the peak of one_cycle and cyclic; base_lr: the
-    lower bound of cyclic. plateau steps once an epoch, the others once a batch.
+    start: float
+    peak: float
+    floor: float
+
+
+def read_rates(path: Path) -> dict[str, float]:
+    """The rates that lr_find found, by name; InputError where the file does not hold them."""
+    mend = remake("lr_find")
+    found = read_json(path, mend)
+    for name in FOUND:
+        rate = found.get(name)
+        if not isinstance(rate, float) or not 0 < rate < math.inf:
+            raise InputError(f"{path}: {name} is {rate!r}, not a rate above 0; {mend}")
+    return found
+
+
+def resolve_rates(train: Train, found: Mapping[str, float]) -> Rates:
+    """The rates of train.schedule, from params.yaml's numbers and lr_find's `found` by name.
+
+    Raises InputError for a cycle whose floor is not below its peak.
+    """
+    peak = found[train.lr] if isinstance(train.lr, str) else train.lr
+    if train.schedule == "one_cycle":
+        cycle = train.one_cycle
+        return Rates(peak * cycle.start_factor, peak, peak * cycle.end_factor)
+    if train.schedule != "cyclic":
+        return Rates(peak, peak, 0.0)
+    base = train.cyclic.base_lr
+    floor = found[base] if isinstance(base, str) else base
+    if floor >= peak:
+        raise InputError(
+            f"train.lr: {peak:g} is not above train.cyclic.base_lr, {floor:g}, between which "
+            "train.schedule: cyclic goes up and down (params.yaml)"
+        )
+    return Rates(floor, peak, floor)
+
+
+def build_scheduler(optimizer: Optimizer, train: Train, rates: Rates, per_epoch: int) -> Scheduler:
+    """The scheduler that train.schedule names; per_epoch: steps of an epoch.
+
+    plateau steps once an epoch, the others once a batch.
     """
     steps = train.epochs * per_epoch
     if train.schedule == "plateau":
+        plateau = train.plateau
         return ReduceLROnPlateau(
-            optimizer,
-            factor=train.plateau.factor,
-            patience=train.plateau.patience,
-            cooldown=train.plateau.cooldown,
+            optimizer, factor=plateau.factor, patience=plateau.patience, cooldown=plateau.cooldown
         )
     if train.schedule == "cosine":
-        return CosineAnnealingLR(optimizer, steps)
+        return CosineAnnealingLR(optimizer, steps, eta_min=rates.floor)
     if train.schedule == "cyclic":
-        if base_lr >= lr:
-            raise InputError(
-                f"train.lr: {lr:g} is not above {base_lr:g}, lr_find's base_lr, between which "
-                "train.schedule: cyclic goes up and down (params.yaml)"
-            )
         half: Any = train.cyclic.period_epochs * per_epoch / 2  # typed int, but any number will do
-        return CyclicLR(optimizer, base_lr, lr, half, cycle_momentum=False)
+        return CyclicLR(optimizer, rates.floor, rates.peak, half, cycle_momentum=False)
     # The scheduler is stepped after each batch, the last one too.
-    total, warmup = steps + 1, train.one_cycle.warmup
+    total, cycle = steps + 1, train.one_cycle
+    # Where it ends on the very first step, OneCycleLR divides by its length, zero.
+    warmup = cycle.warmup * (1 + 1e-9) if cycle.warmup * total == 1 else cycle.warmup
     return OneCycleLR(
         optimizer,
-        lr,
+        rates.peak,
         total_steps=total,
-        # Where it ends on the very first step, OneCycleLR divides by its length, zero.
-        pct_start=warmup * (1 + 1e-9) if warmup * total == 1 else warmup,
+        pct_start=warmup,
         anneal_strategy="linear",
         cycle_momentum=False,
-        div_factor=1 / train.one_cycle.start_factor,
-        final_div_factor=train.one_cycle.start_factor / train.one_cycle.end_factor,
+        # By the factors: rates.start and rates.floor can differ from torch's in the last digit.
+        div_factor=1 / cycle.start_factor,
+        final_div_factor=cycle.start_factor / cycle.end_factor,
     )

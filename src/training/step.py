@@ -1,80 +1,90 @@
-"""What training, the range test and the benchmarks share: the optimizer, a resize, a validation."""
+"""One training step: forward, loss, backward, update, and whether all of it was finite.
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+The learning rate is the only host value that a step reads, so it can be captured as a CUDA graph.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.data.batches import Normalize, plain_batches
-from src.data.records import Split
+from src.data.normalize import Normalize, resize, to_device
 from src.device import autocast
-from src.pipeline.errors import InputError
-from src.pipeline.params import Params
 
-EVAL_BATCH = 500
-
-
-def make_optimizer(model: nn.Module, params: Params, lr: float) -> torch.optim.SGD:
-    """Fused SGD with its momentum buffers already there, all zero."""
-    settings = params.optimizer
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=lr,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
-    # A first step that found_inf skips would else leave the buffers unwritten.
-    for parameter in model.parameters():
-        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return optimizer
+# Each overflow halves the loss scale from 65,536; below this it is no overflow any more.
+MIN_SCALE = 1.0
 
 
-@contextmanager
-def memory_for(images: int) -> Iterator[None]:
-    """InputError where the device has not the memory for a step of so many images."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise InputError(
-            f"train.batch_size: a step of {images:,} images does not fit the device's memory; "
-            "lower it (params.yaml)"
-        ) from error
+class Step:
+    """What the device does with a batch; nothing in it waits for the device.
 
-
-def resize(images: Tensor, side: int) -> Tensor:
-    """(B, 3, H, W) shrunk to (B, 3, side, side), channels last."""
-    if images.shape[-1] == side:
-        return images
-    small = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
-    return small.contiguous(memory_format=torch.channels_last)
-
-
-@torch.no_grad()
-def validate(
-    model: nn.Module,
-    split: Split,
-    normalize: Normalize,
-    precision: str,
-    side: int,
-    check_stop: Callable[[], None],
-) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy over a split, in evaluation mode, at a side in pixels.
-
-    check_stop: called before each batch; it raises where training was asked to stop.
+    sums: (2,) loss without label smoothing and correct predictions, since they were last zeroed;
+    done: the steps so far; first_bad: the first step whose update was skipped, or -1.
     """
-    model.eval()
-    loss = torch.zeros((), device=normalize.device)
-    correct = torch.zeros((), device=normalize.device)
-    for images, labels_cpu in plain_batches(split, EVAL_BATCH):
-        check_stop()
-        labels = labels_cpu.to(normalize.device)
-        with autocast(precision, normalize.device):
-            logits = model(resize(normalize(images), side)).float()
-        loss += F.cross_entropy(logits, labels, reduction="sum")
-        correct += (logits.argmax(1) == labels).sum()
-    model.train()
-    return loss.item() / len(split), correct.item() / len(split)
+
+    def __init__(
+        self,
+        model: nn.Module,
+        normalize: Normalize,
+        optimizer: torch.optim.SGD,
+        label_smoothing: float,
+        precision: str,
+    ) -> None:
+        self.model, self.normalize, self.optimizer = model, normalize, optimizer
+        self.label_smoothing, self.precision = label_smoothing, precision
+        self.device = device = normalize.device
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+        self.sums = torch.zeros(2, device=device)
+        # Counted on the device, because a step must not wait for the host's count.
+        self.done = torch.zeros((), dtype=torch.int64, device=device)
+        self.first_bad = torch.full((), -1, dtype=torch.int64, device=device)
+
+    def __call__(self, images: Tensor, labels: Tensor, side: int) -> None:
+        """One update from (B, 32, 32, 3) uint8 images shrunk to `side` pixels, and (B,) labels."""
+        targets = to_device(labels, self.device)
+        inputs = resize(self.normalize(images), side)
+        with autocast(self.precision, self.device):
+            logits = self.model(inputs).float()
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        self.scaler.scale(loss).backward()
+        bad = self.update(loss.detach())
+        self.count(logits.detach(), targets, bad)
+
+    def update(self, loss: Tensor) -> Tensor:
+        """Step the optimizer unless the loss or a gradient is not finite; whether that is so."""
+        if self.scaler.is_enabled():
+            # fp16 gradients overflow now and then: the scaler skips those by itself.
+            bad = ~torch.isfinite(loss)
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+            bad = ~torch.isfinite(torch.nn.utils.get_total_norm(gradients) + loss)
+            self.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return bad
+
+    def count(self, logits: Tensor, targets: Tensor, bad: Tensor) -> None:
+        # Without smoothing, so that it can be compared with the validation's.
+        loss = F.cross_entropy(logits, targets, reduction="sum")
+        self.sums += torch.stack([loss, (logits.argmax(1) == targets).sum()])
+        first = bad & (self.first_bad < 0)
+        self.first_bad.copy_(torch.where(first, self.done, self.first_bad))
+        self.done += 1
+
+    def altered(self) -> list[Tensor]:
+        """Every tensor that a step changes for the next."""
+        momentum = [self.optimizer.state[p]["momentum_buffer"] for p in self.model.parameters()]
+        return [*self.model.state_dict().values(), *momentum, self.sums, self.first_bad, self.done]
+
+    def diverged_at(self) -> int | None:
+        """The first step that was not finite, or None. Waits for the device.
+
+        In fp16 single overflows are usual: there the last step, once the loss scale is below 1.
+        """
+        step = int(self.first_bad.item())
+        if step >= 0:
+            return step
+        if self.scaler.is_enabled() and self.scaler.get_scale() < MIN_SCALE:
+            return int(self.done.item()) - 1
+        return None

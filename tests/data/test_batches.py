@@ -7,22 +7,18 @@ import time
 import tracemalloc
 from multiprocessing import active_children, get_context
 from typing import Any
-from unittest.mock import MagicMock
 
-import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from src.data.augment import Augment, draw_examples
+from src.data.augment import Augment
 from src.data.batches import (
     Augmented,
     BatchKeys,
-    Normalize,
     augmented_batches,
     cores,
     start_worker,
-    to_device,
     worker_count,
 )
 from src.data.records import Split
@@ -150,73 +146,9 @@ def test_epochs_differ_and_visit_each_image_at_most_once(split: Split) -> None:
     assert len(set(draws)) == 6
 
 
-def test_seeds_and_images_have_draws_of_their_own(split: Split) -> None:
-    image = split.images[0]
-    one, other = Augment(PIPELINE, 5), Augment(PIPELINE, 6)
-    assert len({augment(image, 0, i).tobytes() for augment in (one, other) for i in range(8)}) > 12
-    assert one(image, 3, 7).tobytes() == one(image, 3, 7).tobytes()
-
-
-def test_flip_and_crop_are_uncorrelated() -> None:
-    """Over 2,000 draws: Albumentations' own seeding gives both the same stream."""
-    ramp = np.broadcast_to(np.arange(32, dtype=np.uint8)[None, :, None], (32, 32, 3)).copy()
-    rows = np.broadcast_to(np.arange(32, dtype=np.uint8)[:, None, None], (32, 32, 3))
-    ramp[:, :, 1] = rows[:, :, 1]
-    augment = Augment(PIPELINE[:3], 0)
-    draws = [augment(ramp, 0, index) for index in range(2000)]
-    flips = np.array([float(draw[16, 10, 0]) > float(draw[16, 20, 0]) for draw in draws])
-    shifts = np.array([float(draw[16, 16, 1]) for draw in draws])
-    assert 0.45 < flips.mean() < 0.55
-    assert len(set(shifts)) == 5
-    # The standard error of a correlation of independent draws is 1/sqrt(2000) = 0.022.
-    assert abs(np.corrcoef(flips, shifts)[0, 1]) < 0.09
-    epochs = [augment(ramp, epoch, 0) for epoch in range(200)]
-    assert len({draw.tobytes() for draw in epochs}) > 30
-
-
 def test_too_few_images_for_a_batch(split: Split) -> None:
     with pytest.raises(InputError, match=r"train\.batch_size: 64 is more than the 50"):
         BatchKeys(len(split), 64, 0, 0, 1)
-
-
-def test_normalize_gives_zero_mean_and_unit_deviation(split: Split) -> None:
-    pixels = split.images.reshape(-1, 3) / 255
-    normalize = Normalize(pixels.mean(0).tolist(), pixels.std(0).tolist(), CPU)
-    result = normalize(torch.from_numpy(split.images))
-    assert result.shape == (50, 3, 32, 32)
-    assert result.is_contiguous(memory_format=torch.channels_last)
-    assert torch.allclose(result.mean((0, 2, 3)), torch.zeros(3), atol=1e-4)
-    assert torch.allclose(result.std((0, 2, 3)), torch.ones(3), atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("transform", "sentence"),
-    [
-        ({"HorizontalFlop": {"p": 0.5}}, r"augment\.HorizontalFlop: is not a transform"),
-        ({"Compose": {"p": 0.5}}, r"augment\.Compose: is not a transform"),
-        ({"HorizontalFlip": {"q": 1, "p": 0.5}}, r"augment\.HorizontalFlip: .*'q'"),
-        (
-            {"HorizontalFlip": {"p": 2.0}},
-            r"augment\.HorizontalFlip: p: 2\.0: .*than or equal to 1 \(",
-        ),
-        ({"RandomCrop": {"height": "a", "p": 1.0}}, r"height: 'a': .*integer.*; width: Field req"),
-        ({"CoarseDropout": {"fill": "pink", "p": 1.0}}, "fill: 'pink': .*tuple or .*number.* or "),
-        ({"RandomCrop": {"height": 64, "width": 64, "p": 1.0}}, "augment: fails on an image"),
-        ({"RandomCrop": {"height": 16, "width": 16, "p": 1.0}}, r"must return 32×32×3.*16×16×3"),
-        ({"ToFloat": {"p": 1.0}}, "must return 32×32×3 uint8, not 32×32×3 float32"),
-        ({"ToGray": {"p": 1.0, "num_output_channels": 1}}, "must return 32×32×3 uint8"),
-    ],
-)
-def test_a_bad_pipeline_is_refused_by_name(transform: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(InputError, match=sentence):
-        Augment([transform], 0)
-
-
-def test_a_transform_that_is_seldom_applied_is_refused_too() -> None:
-    """By the check before training, not hours later by chance."""
-    with pytest.raises(InputError, match="must return 32×32×3 uint8"):
-        Augment([{"ToFloat": {"p": 1e-6}}], 0)
-    Augment([{"ToFloat": {"p": 0.0}}], 0)
 
 
 def test_each_image_is_checked(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,27 +156,6 @@ def test_each_image_is_checked(split: Split, monkeypatch: pytest.MonkeyPatch) ->
     augment = Augment([{"RandomCrop": {"height": 16, "width": 16, "p": 0.5}}], 0)
     with pytest.raises(InputError, match=r"must return 32×32×3 uint8, not 16×16×3 uint8"):
         Augmented(split, augment).__getitems__([(0, index) for index in range(20)])
-
-
-@pytest.mark.parametrize("device", ["cpu", "mps", "cuda"])
-def test_only_cuda_copies_while_the_host_goes_on(device: str) -> None:
-    """On mps the host's memory could be freed before it was read."""
-    batch = MagicMock()
-    to_device(batch, torch.device(device))
-    batch.to.assert_called_once_with(torch.device(device), non_blocking=device == "cuda")
-
-
-def test_an_empty_pipeline_leaves_images_alone(split: Split) -> None:
-    assert (Augment([], 0)(split.images[0], 0, 0) == split.images[0]).all()
-
-
-def test_examples_show_what_training_sees(split: Split) -> None:
-    originals, draws, labels = draw_examples(split, PIPELINE, 5)
-    assert originals.shape == (6, 32, 32, 3)
-    assert draws.shape == (6, 8, 32, 32, 3)
-    assert labels == list(range(6))
-    index = int(np.flatnonzero(split.labels == 2)[0])
-    assert (draws[2, 3] == Augment(PIPELINE, 5)(split.images[index], 3, index)).all()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone has it")

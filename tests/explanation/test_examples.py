@@ -8,10 +8,18 @@ import pytest
 import torch
 from torch import nn
 
-from src.data.batches import Normalize
+from src.data.normalize import Normalize
 from src.data.records import Split
 from src.data.tensors import save_tensors
-from src.explanation.examples import Subject, load_logits, mistake_rows, sample_rows
+from src.explanation.examples import (
+    Subject,
+    choose_mistakes,
+    choose_samples,
+    load_logits,
+    mistake_rows,
+    sample_rows,
+)
+from src.network.weights import Trained
 from src.pipeline.errors import InputError
 
 LOGITS = torch.randn(6, 10, generator=torch.Generator().manual_seed(0))
@@ -33,7 +41,7 @@ def test_a_mistake_shows_what_speaks_for_each_class(monkeypatch: pytest.MonkeyPa
     test = Split(np.full((2, 32, 32, 3), 200, np.uint8), np.array([0, 1]))
     normalize = Normalize([0.0] * 3, [1.0] * 3, torch.device("cpu"))
     wrong = np.array([[0.2, 0.8], [0.1, 0.9]], np.float32)
-    subject = Subject(nn.Identity(), normalize, test, ["left", "right"], wrong)
+    subject = Subject(Trained(nn.Identity(), normalize, "fp32"), test, ["left", "right"], wrong)
     (mistake,) = mistake_rows(subject, "layer", 5)
     assert (mistake.predicted, mistake.actual) == ("right", "left")
     assert mistake.predicted_probability == pytest.approx(0.8)
@@ -48,7 +56,9 @@ def test_each_mistake_and_each_sample_has_its_own_maps(monkeypatch: pytest.Monke
     normalize = Normalize([0.0] * 3, [1.0] * 3, torch.device("cpu"))
     said = np.eye(4, dtype=np.float32)[[1, 2, 3, 3]] * 0.5 + 0.1
     said[2] += 0.1  # the most confident
-    subject = Subject(nn.Identity(), normalize, Split(pixels, np.arange(4)), list("abcd"), said)
+    subject = Subject(
+        Trained(nn.Identity(), normalize, "fp32"), Split(pixels, np.arange(4)), list("abcd"), said
+    )
     mistakes = mistake_rows(subject, "layer", 5)
     assert [m.image[0, 0, 0] for m in mistakes] == [2, 0, 1]
     assert [(m.predicted, m.predicted_cam[0, 0]) for m in mistakes] == [
@@ -93,3 +103,16 @@ def test_damage_is_refused(path: Path, damage: str) -> None:
         path.write_bytes(wrong[damage])
     with pytest.raises(InputError, match=r"logits\.safetensors: .*dvc repro -f -s evaluate"):
         load_logits(path, 6, 10)
+
+
+def test_samples_are_of_different_classes() -> None:
+    labels = np.array([2, 2, 0, 1, 0, 1])
+    assert choose_samples(labels, 3) == [2, 3, 0]
+    assert choose_samples(labels, 20) == [2, 3, 0, 4, 5, 1]
+
+
+def test_mistakes_come_most_confident_first() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.3, 0.7], [0.2, 0.8], [0.6, 0.4]], np.float32)
+    assert choose_mistakes(probabilities, np.array([0, 0, 0, 1]), 25) == [2, 1, 3]
+    assert choose_mistakes(probabilities, np.array([0, 0, 0, 1]), 1) == [2]
+    assert choose_mistakes(probabilities, np.array([0, 1, 1, 0]), 25) == []

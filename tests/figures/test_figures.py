@@ -14,8 +14,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from src.explanation.examples import Mistake, Sample
 from src.figures import augmentation, evaluate, gradcam, lr_find, training
 from src.figures.style import enlarge, look, new_sheet, plain, save, short
+from src.lr_range.range_test import Found
 from tests.conftest import ROOT, run
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -25,15 +27,14 @@ BLOB = np.exp(-((np.arange(32)[:, None] - 12) ** 2 + (np.arange(32) - 20) ** 2) 
 ZERO = np.zeros((32, 32))
 LRS = np.geomspace(1e-4, 10, 60)
 SMOOTHED = 2.3 - 1.1 / (1 + np.exp(-3 * (np.log10(LRS) + 2))) + np.maximum(LRS - 0.6, 0) ** 2 * 9
-RANGE_TEST = {
-    "suggestions": {"valley": 0.0123, "steepest": 0.0123, "minimum": 0.42, "slide": 0.0111},
-    "chosen": "valley",
-    "lr": 0.01,
-    "base_lr": 0.002,
-    "max_lr": 0.2,
-    "mode": "exponential",
-    "loss_name": "training loss",
-}
+MEASURED = {
+    "steep": 0.0123, "valley": 0.0123, "minimum": 0.42, "slide": 0.0111, "base_lr": 0.0021,
+    "max_lr": 0.19,
+}  # fmt: skip
+ROUNDED = {
+    "steep": 0.01, "valley": 0.01, "minimum": 0.5, "slide": 0.01, "base_lr": 0.002, "max_lr": 0.2
+}  # fmt: skip
+FOUND = Found(LRS, SMOOTHED, MEASURED, ROUNDED)
 COUNTS = RNG.poisson(2, (20, 20)) + np.diag(RNG.integers(800, 1001, 20))
 BINS = [(0.0, 0.0, 0), *((i / 15 + 0.03, (i / 15) ** 2, 9 * 2**i) for i in range(1, 15))]
 
@@ -49,15 +50,15 @@ def history(epochs: int, validation: bool, last_lr: float = 0.001) -> list[dict[
     return rows
 
 
-def sample(actual: str, predicted: str, cams: list[Any]) -> gradcam.Sample:
-    return gradcam.Sample(IMAGES[0], actual, predicted, 0.97, cams)
+def sample(actual: str, predicted: str, cams: list[Any]) -> Sample:
+    return Sample(IMAGES[0], actual, predicted, 0.97, cams)
 
 
-def mistakes(count: int) -> list[gradcam.Mistake]:
+def mistakes(count: int) -> list[Mistake]:
     said, is_ = "automobile", "aquarium_fish_of_the_deep"
     rows = [(said, is_), (is_, said)] * (count // 2) + [(said, is_)] * (count % 2)
     return [
-        gradcam.Mistake(IMAGES[i % 8], a, 0.97, BLOB, b, 0.02, ZERO if i == 1 else BLOB)
+        Mistake(IMAGES[i % 8], a, 0.97, BLOB, b, 0.02, ZERO if i == 1 else BLOB)
         for i, (a, b) in enumerate(rows)
     ]
 
@@ -76,12 +77,12 @@ MISTAKES = (gradcam.build_mistakes, gradcam.draw_mistakes)
 LAYERS = ["layer1", "layer2", "layer3", "layer4", "layer4.1.conv2", "layer4.1.bn2"]
 DRAWS = np.stack([IMAGES] * 3)
 CASES: dict[str, Case] = {
-    "lr_exponential": (*LR, (LRS, [*SMOOTHED[:-1], np.nan], SMOOTHED), RANGE_TEST),
-    "lr_linear": (*LR, (LRS, SMOOTHED, SMOOTHED), RANGE_TEST | {"mode": "linear"}),
+    "lr_exponential": (*LR, (FOUND, SMOOTHED, "exponential"), {}),
+    "lr_linear": (*LR, (FOUND, SMOOTHED, "linear"), {}),
     "augmentation": (*AUG, (IMAGES[:3], DRAWS, NAMES[:3]), {}),
     "augmentation_one": (*AUG, (IMAGES[:1], DRAWS[:1, :1], ["aquarium_fish_of_the_deep"]), {}),
-    "training_to_zero": (*TRAIN, (history(200, True, 0.0),), {}),
-    "training_one_epoch": (*TRAIN, (history(1, False),), {}),
+    "training_to_zero": (*TRAIN, (history(200, True, 0.0), 0.1, ROUNDED), {}),
+    "training_one_epoch": (*TRAIN, (history(1, False), 0.01, ROUNDED), {}),
     "confusion_2": (*CONFUSION, (COUNTS[:2, :2], NAMES[:2]), {}),
     "confusion_20": (*CONFUSION, (100 * COUNTS, NAMES * 2), {}),
     "calibration": (*CALIBRATION, ({"as trained": (BINS, 0.03), "scaled": (BINS, 0.01)},), {}),
@@ -214,16 +215,20 @@ def test_numbers_are_plain() -> None:
     assert short("aquarium_fish_of_the_deep", 8) == "aquariu…"
 
 
-def test_suggestions_lie_on_the_curve_and_are_not_rounded() -> None:
+def test_rates_are_marked_as_read_and_named_as_rounded() -> None:
     axes = build(CASES["lr_exponential"]).axes[0]
-    line = next(line for line in axes.lines if line.get_label() == "valley 0.0123 (chosen)")
-    assert line.get_xdata()[0] == 0.0123
-    assert line.get_ydata()[0] == np.interp(0.0123, LRS, SMOOTHED)
-    assert any(line.get_label().startswith("lr 0.01 ") for line in axes.lines)
+    marks = {line.get_label(): line for line in axes.lines}
+    assert {"steep 0.01", "valley 0.01", "minimum 0.5", "slide 0.01"} <= marks.keys()
+    mark = marks["minimum 0.5"]
+    assert mark.get_xdata()[0] == 0.42
+    assert mark.get_ydata()[0] == np.interp(0.42, LRS, SMOOTHED)
+    assert axes.patches[0].get_label() == "base_lr 0.002 to max_lr 0.2"
 
 
 def test_a_blow_up_does_not_flatten_the_curve() -> None:
-    low, high = lr_find.loss_limits([2, 1, 3e9, np.nan], [2, 1.2, np.inf, np.nan])
+    low, high = lr_find.loss_limits(
+        np.array([2, 1, 3e9, np.nan]), np.array([2, 1.2, np.inf, np.nan])
+    )
     assert 0.8 < low < 1
     assert 2 < high < 3.1
 
@@ -237,7 +242,7 @@ def test_no_validation_split_is_said() -> None:
 def test_best_is_the_lowest_loss_and_the_highest_accuracy() -> None:
     rows = history(3, True)
     rows[1] |= {"val_loss": 0.1, "val_accuracy": 0.99}
-    text = words_of(build((*TRAIN, (rows,), {})))
+    text = words_of(build((*TRAIN, (rows, 0.01, ROUNDED), {})))
     assert "best 0.100 (epoch 2)" in text
     assert "best 99.0% (epoch 2)" in text
 
@@ -315,3 +320,9 @@ def test_25_mistakes_are_readable_in_under_4_mb(tmp_path: Path) -> None:
     assert unreadable(figure) == []
     save(figure, tmp_path / "m.png")
     assert (tmp_path / "m.png").stat().st_size < 4_000_000
+
+
+def test_the_rate_that_training_took_has_its_name() -> None:
+    named, number = (words_of(build(CASES[c])) for c in ("training_one_epoch", "training_to_zero"))
+    assert "took 0.01, lr_find's steep and valley and slide" in named
+    assert "took 0.1, a number" in number

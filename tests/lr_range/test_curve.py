@@ -13,6 +13,11 @@ CENTRE, WIDTH, BLOW_UP = -1.8, 0.3, 0.6  # log10 lr
 NOTCH = np.log10(2.5)  # the widest of the steps 1-2-5
 
 
+def nearest(lr):
+    """snap in a range that holds every mark."""
+    return snap(lr, 1e-12, 1e12)
+
+
 def range_test(lrs, noise=0.0, seed=0):
     """2.3 falling by 1.2 along a sigmoid in log10 lr, then exploding."""
     x = np.log10(lrs)
@@ -60,7 +65,7 @@ def test_noise_moves_no_snapped_reading_by_more_than_one_notch(noise):
     clean = readings(LRS, range_test(LRS))
     noisy = [readings(LRS, range_test(LRS, noise, seed)) for seed in range(200)]
     for name, lr in clean.items():
-        steps = [abs(np.log10(snap(found[name]) / snap(lr))) for found in noisy]
+        steps = [abs(np.log10(nearest(found[name]) / nearest(lr))) for found in noisy]
         assert np.mean(np.array(steps) <= NOTCH + 1e-9) >= 0.95, name
 
 
@@ -68,7 +73,7 @@ def test_noise_moves_no_snapped_reading_by_more_than_one_notch(noise):
 def test_noise_leaves_the_snapped_reading_and_shifts_it_to_neither_side(name, same):
     clean = suggest(LRS, range_test(LRS))[name]
     noisy = [suggest(LRS, range_test(LRS, 0.05, seed))[name] for seed in range(200)]
-    assert np.mean([snap(lr) == snap(clean) for lr in noisy]) >= same
+    assert np.mean([nearest(lr) == nearest(clean) for lr in noisy]) >= same
     assert abs(np.mean(np.log10(noisy) - np.log10(clean))) < 0.03
 
 
@@ -196,17 +201,23 @@ def test_any_curve_is_refused_or_read_within_its_range(losses, linear):
 
 def test_snap_gives_the_nearest_on_the_log_scale():
     lrs = (0.0499, 0.05, 9e-4, 0.14, 0.15, 0.31, 0.33, 3e-5, 8.0)
-    assert [snap(lr) for lr in lrs] == [0.05, 0.05, 1e-3, 0.1, 0.2, 0.2, 0.5, 2e-5, 10.0]
+    assert [nearest(lr) for lr in lrs] == [0.05, 0.05, 1e-3, 0.1, 0.2, 0.2, 0.5, 2e-5, 10.0]
 
 
 @pytest.mark.parametrize("literal", [f"{m}e{k}" for k in range(-9, 4) for m in (1, 2, 5)])
 def test_snap_gives_the_float_of_the_literal(literal):
-    assert snap(1.1 * float(literal)) == float(literal)
+    assert nearest(1.1 * float(literal)) == float(literal)
 
 
 @given(st.floats(1e-9, 1e3))
 def test_snap_is_idempotent_and_near(lr):
-    snapped = snap(lr)
-    assert snap(snapped) == snapped
+    snapped = nearest(lr)
+    assert nearest(snapped) == snapped
     assert f"{snapped:.0e}"[0] in "125"
     assert max(snapped / lr, lr / snapped) <= np.sqrt(2.5) * (1 + 1e-12)
+
+
+def test_snap_stays_in_the_tested_range():
+    assert snap(0.34, 1e-4, 0.35) == 0.2
+    assert snap(0.00013, 0.00012, 1.0) == 0.0002
+    assert snap(0.034, 0.03, 0.04) == 0.034

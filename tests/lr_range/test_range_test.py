@@ -2,29 +2,36 @@
 
 import copy
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from src.data.batches import Normalize
-from src.data.training_data import TrainingData
+from src.data.dataset import TrainingData
+from src.data.normalize import Normalize
 from src.lr_range import range_test as lr_find
-from src.lr_range.range_test import Prepared, StoppingFinder, range_test, read_curve
+from src.lr_range.range_test import Found, Prepared, StoppingFinder, range_test, read_curve
 from src.network.resnet import build_model
 from src.pipeline.errors import InputError
 from src.pipeline.params import Params
 from tests.conftest import tiny_data, tiny_values
-from tests.tiny import TinyNet
+from tests.tiny import FOUND, TinyNet, settings
 
 CPU = torch.device("cpu")
 
 
-def params(**changes: object) -> Params:
+def params(**changes: Any) -> Params:
     values = tiny_values()
     values["lr_find"] |= changes
     return Params.model_validate(values)
+
+
+def searched(
+    model: torch.nn.Module, data: TrainingData, wanted: Params, precision: str = "fp32"
+) -> Found:
+    return range_test(model, data, wanted.lr_find, settings(wanted, precision))
 
 
 @pytest.fixture(scope="module")
@@ -32,32 +39,20 @@ def data() -> TrainingData:
     return tiny_data()
 
 
-def search(data: TrainingData, wanted: Params) -> tuple[lr_find.Found, torch.nn.Module]:
-    model = build_model("resnet18", 10)
-    return range_test(model, data, wanted, CPU, "fp32", workers=0), model
-
-
-@pytest.fixture(scope="module")
-def found(data: TrainingData) -> tuple[lr_find.Found, torch.nn.Module]:
-    return search(data, params())
-
-
-def test_the_curve_covers_the_range(found: tuple[lr_find.Found, torch.nn.Module]) -> None:
-    result, _ = found
+def test_the_curve_covers_the_range(data: TrainingData) -> None:
+    result = searched(build_model("resnet18", 10), data, params())
     assert result.lrs[0] == pytest.approx(0.0003)
     ratios = result.lrs[1:] / result.lrs[:-1]
     assert np.allclose(ratios, (1 / 0.0003) ** (1 / 39))
     assert np.isfinite(result.losses).all()
-    assert 0 < result.base_lr < result.max_lr
-    assert set(result.suggestions) == {"steep", "valley", "minimum", "slide"}
+    assert 0 < result.measured["base_lr"] < result.measured["max_lr"]
+    assert result.measured.keys() == result.rates.keys() == set(FOUND)
+    assert all(0.0003 <= rate <= 1 for rate in result.rates.values())
 
 
 def test_fp16_is_searched_with_a_scaled_loss(data: TrainingData) -> None:
     """What `auto` takes on a GPU without bf16: the curve is that of fp32 but for rounding."""
-    exact, half = (
-        range_test(TinyNet(), data, params(), CPU, precision, workers=0)
-        for precision in ("fp32", "fp16")
-    )
+    exact, half = (searched(TinyNet(), data, params(), precision) for precision in ("fp32", "fp16"))
     assert np.allclose(half.losses, exact.losses, rtol=0.02)
     assert half.losses.min() < 0.9 * half.losses[0]
 
@@ -72,7 +67,7 @@ def test_a_step_too_large_for_the_memory_is_named(data: TrainingData) -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(InputError, match=r"train\.batch_size: a step of 32 images does not fit"):
-        range_test(Full(), data, params(), CPU, "fp32", workers=0)
+        searched(Full(), data, params())
 
 
 def test_nothing_is_left_behind(data: TrainingData) -> None:
@@ -84,7 +79,7 @@ def test_nothing_is_left_behind(data: TrainingData) -> None:
     expected = torch.rand(3), np.random.rand(3)
     torch.manual_seed(3)
     np.random.seed(3)
-    range_test(model, data, params(), CPU, "fp32", workers=0)
+    searched(model, data, params())
     assert torch.equal(torch.rand(3), expected[0])
     assert (np.random.rand(3) == expected[1]).all()
     after = model.state_dict()
@@ -100,13 +95,14 @@ def test_linear_uses_the_validation_loss(data: TrainingData) -> None:
         assert {image.numpy().tobytes() for image, _ in images} <= held_out
         return float(len(images))
 
-    wanted = params(mode="linear", start_lr=0.0001, end_lr=0.005, num_iter=20, val_images=20)
+    linear = {"start_lr": 0.0001, "end_lr": 0.005, "val_images": 20}
+    wanted = params(mode="linear", num_iter=20, linear=linear)
     curves = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lr_find, "read_curve", lambda lrs, losses, _: curves.append((lrs, losses)))
         # A loss that says how many images of which split it was read on.
         patch.setattr(StoppingFinder, "_validate", lambda _, images, **__: told(images.dataset))
-        range_test(build_model("resnet18", 10), data, wanted, CPU, "fp32", workers=0)
+        searched(build_model("resnet18", 10), data, wanted)
     ((lrs, losses),) = curves
     assert np.allclose(np.diff(lrs), (0.005 - 0.0001) / 19)
     assert lrs[-1] == pytest.approx(0.005)
@@ -143,7 +139,7 @@ def test_it_stops_where_the_loss_is_not_finite(data: TrainingData) -> None:
 
     optimizer = torch.optim.SGD(model.fc.parameters(), lr=0.001)
     finder = StoppingFinder(Blowing(), optimizer, torch.nn.CrossEntropyLoss(), device=CPU)
-    loader = lr_find.training_loader(data.train, wanted, 0, CPU)
+    loader = lr_find.training_loader(data.train, 30, settings(wanted))
     finder.range_test(loader, end_lr=0.01, num_iter=30, smooth_f=0)
     assert len(finder.history["loss"]) == 13
     assert finder.history["loss"][-1] == math.inf
@@ -153,24 +149,15 @@ def test_a_nan_never_reaches_the_suggestion() -> None:
     lrs = np.geomspace(1e-4, 10, 100)
     clean = 2.3 - 1.2 / (1 + np.exp(-4 * (np.log10(lrs) + 2)))
     losses = np.where(lrs > 0.5, np.nan, clean)
-    result = read_curve(lrs.tolist(), losses.tolist(), "valley")
+    result = read_curve(lrs.tolist(), losses.tolist(), params().lr_find.exponential)
     assert np.isfinite(result.losses).all()
-    assert all(math.isfinite(v) for v in (result.lr, result.base_lr, result.max_lr))
-    assert all(math.isfinite(v) for v in result.suggestions.values())
-    assert result.lr in {m * 10.0**k for m in (1, 2, 5) for k in range(-5, 2)} | {0.01, 0.02, 0.05}
+    assert all(math.isfinite(rate) for rate in result.measured.values())
+    assert set(result.rates.values()) <= {
+        float(f"{m}e{k}") for m in (1, 2, 5) for k in range(-4, 1)
+    }
 
 
 def test_a_useless_range_is_refused(data: TrainingData) -> None:
+    wanted = params(exponential={"start_lr": 1e-9, "end_lr": 1e-8}, num_iter=20)
     with pytest.raises(InputError, match=r"lr_find"):
-        search(data, params(start_lr=1e-9, end_lr=1e-8, num_iter=20))
-
-
-def test_the_figure_may_choose_each_suggestion() -> None:
-    lrs = np.geomspace(1e-4, 10, 100)
-    losses = 2.3 - 1.2 / (1 + np.exp(-4 * (np.log10(lrs) + 2)))
-    chosen = {
-        name: read_curve(lrs.tolist(), losses.tolist(), name)
-        for name in ("steep", "valley", "minimum", "slide")
-    }
-    assert len({found.lr for found in chosen.values()}) > 1
-    assert len({(found.base_lr, found.max_lr) for found in chosen.values()}) == 1
+        searched(build_model("resnet18", 10), data, wanted)

@@ -14,8 +14,8 @@ from src.device import DTYPES
 from src.network import conv
 from src.network.conv import Axis, Conv2d, ProductConvolution, use_products
 from src.network.resnet import build_model
-from src.training.run import Row
-from tests.tiny import params, settings, train
+from src.training.history import Row
+from tests.tiny import params, train
 
 Convolve = Callable[[Tensor, Tensor], Any]
 
@@ -200,7 +200,7 @@ class SmallNet(nn.Module):
 
 def training_losses(folder: Path, precision: str, net: nn.Module) -> list[float]:
     """The training loss of each of four epochs."""
-    history: list[Row] = train(folder, params(epochs=4), settings(precision=precision), net)[0]
+    history: list[Row] = train(folder, params(epochs=4), precision=precision, model=net)[0]
     return [row["train_loss"] for row in history]
 
 

@@ -43,8 +43,8 @@ def assert_close(found: list[Tensor], expected: list[Tensor], share: float) -> N
 def every_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """On any processor, for any number of channels, forward and backward."""
     monkeypatch.setattr(winograd, "MEASURED", True)
-    monkeypatch.setattr(winograd, "CHANNELS", 1)
-    monkeypatch.setattr(winograd, "FORWARD_CHANNELS", 1)
+    monkeypatch.setattr(winograd, "MIN_CHANNELS", 1)
+    monkeypatch.setattr(winograd, "MIN_FORWARD_CHANNELS", 1)
 
 
 @pytest.fixture

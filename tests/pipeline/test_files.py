@@ -9,14 +9,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from src.data.records import write_split
 from src.data.tensors import save_tensors
 from src.figures.training import draw_training
-from src.network.resnet import build_model, save_weights
+from src.network.resnet import build_model
+from src.network.weights import save_weights
 from src.pipeline import files
 from src.pipeline.errors import InputError
 from src.pipeline.files import append_json_line, write_bytes, write_csv, write_json
@@ -27,10 +26,9 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "bytes": lambda path: write_bytes(path, b"new"),
     "json": lambda path: write_json(path, {"a": 1}),
     "csv": lambda path: write_csv(path, ["a"], [[1]]),
-    "split": lambda path: write_split(path, np.zeros((2, 3073), np.uint8)),
     "tensors": lambda path: save_tensors(path, {"a": torch.zeros(3)}, {}),
     "weights": lambda path: save_weights(path, build_model("resnet18", 10), {}),
-    "figure": lambda path: draw_training(path, HISTORY),
+    "figure": lambda path: draw_training(path, HISTORY, 0.1, {}),
 }
 
 

@@ -11,10 +11,10 @@ from src.pipeline.errors import InputError
 from src.pipeline.params import Params
 from src.pipeline.stop import Stopped
 from src.training.cuda_graph import RecordedStep
-from src.training.fit import EpochLog
-from src.training.run import Run, Settings
+from src.training.history import EpochLog
+from src.training.run import Run
 from tests.conftest import tiny_data
-from tests.tiny import TinyNet, params, train
+from tests.tiny import TinyNet, params, rates, settings, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 
@@ -26,13 +26,14 @@ def deterministic() -> Any:
     set_deterministic(False)
 
 
-def settings() -> Settings:
-    # A power of two is the same number in the graph's single precision.
-    return Settings(2**-4, 2**-7, torch.device("cuda"), "bf16", workers=2)
+# A power of two is the same number in the graph's single precision.
+LR = 2**-4
+CUDA = torch.device("cuda")
 
 
 def trained(wanted: Params, recorded: bool, steps: int) -> Run:
-    run = Run(TinyNet(), tiny_data(), wanted, settings())
+    how = settings(wanted, "bf16", CUDA, workers=2)
+    run = Run(TinyNet(), tiny_data(), how, rates(wanted, LR))
     if not recorded:
         run.device_step = run.compute
     for (images, labels), _ in zip(run.batches(), range(steps), strict=False):
@@ -52,7 +53,7 @@ def test_training_on_a_gpu_replays() -> None:
 def test_a_replayed_step_is_a_launched_one(resolution: list[int]) -> None:
     wanted = params(schedule="plateau", resolution=resolution)
     ours, plain = (trained(wanted, recorded, 29) for recorded in (True, False))
-    assert ours.step == int(ours.steps_done) == int(plain.steps_done) == 29
+    assert ours.step == int(ours.compute.done) == int(plain.compute.done) == 29
     for name, tensor in state(plain).items():
         assert torch.equal(state(ours)[name], tensor), name
 
@@ -72,7 +73,7 @@ def test_recording_changes_nothing() -> None:
     run.device_step.record(images.cuda(), labels.cuda(), 32)
     torch.cuda.synchronize()
     assert all(torch.equal(state(run)[name], tensor) for name, tensor in before.items())
-    assert run.lr == settings().lr
+    assert run.lr == LR
 
 
 def test_divergence_names_its_step() -> None:
@@ -97,7 +98,7 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     wanted = params(schedule="one_cycle", resolution=[16, 32], epochs=4)
 
     def ended(folder: Path, log_kind: type[EpochLog] = EpochLog) -> dict[str, torch.Tensor]:
-        _, model = train(folder, wanted, settings(), log_kind=log_kind)
+        _, model = train(folder, wanted, LR, "bf16", device=CUDA, log_kind=log_kind)
         return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
 
     whole = ended(tmp_path / "whole")

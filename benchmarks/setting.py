@@ -1,0 +1,75 @@
+"""What the benchmarks share: the quick recipe, the built-in sample as data, a clock."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from recipes.run import merge, read_recipe
+from src.data.dataset import TrainingData
+from src.data.records import Split
+from src.network.resnet import build_model
+from src.pipeline.params import Params
+from src.sources.shapes import CLASSES, draw
+from src.training.run import Run, Settings, prepare
+from src.training.schedule import Rates
+
+BATCH = 128
+Wait = Callable[[], None]
+
+
+def sample(images: int) -> TrainingData:
+    pixels, labels, _ = draw(images, 0)
+    return TrainingData(Split(pixels, labels), None, list(CLASSES), [0.5] * 3, [0.25] * 3)
+
+
+def changed(params: Params, **sections: dict[str, Any]) -> Params:
+    """params with some values of some sections replaced."""
+    updates = {
+        name: getattr(params, name).model_copy(update=values) for name, values in sections.items()
+    }
+    return params.model_copy(update=updates)
+
+
+def quick_params() -> Params:
+    """The quick recipe, whose mirror and shift the other loops have too."""
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    return Params.model_validate(merge(values, read_recipe("quick")))
+
+
+def benchmark_params(epochs: int) -> Params:
+    """The quick recipe at full size, without a validation split."""
+    return changed(
+        quick_params(),
+        train={"epochs": epochs, "batch_size": BATCH, "resolution": [32], "schedule": "cosine"},
+    )
+
+
+def settings_of(params: Params) -> Settings:
+    """Parameters on this machine."""
+    return prepare(params.train, params.optimizer, params.augment, params.seed)
+
+
+def new_run(data: TrainingData, settings: Settings, lr: float = 0.01) -> Run:
+    """A run of a new ResNet-18; a cycle's floor is a tenth of its peak."""
+    network = build_model("resnet18", len(data.classes), settings.seed)
+    return Run(network, data, settings, Rates(lr, lr, lr / 10))
+
+
+def rate(steps: Iterator[object], count: int, images: int, wait: Wait) -> float:
+    """Images a second over `count` steps."""
+    wait()
+    began = time.perf_counter()
+    for _ in itertools.islice(steps, count):
+        pass
+    wait()
+    return count * images / (time.perf_counter() - began)
+
+
+def waiting(device: torch.device) -> Wait:
+    """What returns when the device has done all that was asked of it."""
+    return torch.accelerator.synchronize if device.type != "cpu" else lambda: None

@@ -1,0 +1,64 @@
+"""The table of a network's layers: output shapes, parameters, memory."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from src.data.records import SIDE
+
+MEGABYTE = 2**20
+
+
+def count_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def summary_rows(model: nn.Module) -> list[tuple[str, tuple[int, ...], int]]:
+    """(layer, output shape, parameters) for each layer and residual block, in calling order."""
+    rows: list[tuple[str, tuple[int, ...], int]] = []
+    listed = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, BasicBlock, Bottleneck)
+
+    def note(module: nn.Module, _: Any, output: Tensor) -> None:
+        # A block's parameters are counted in the layers that it holds.
+        own = 0 if next(module.children(), None) else count_parameters(module)
+        rows.append((f"{type(module).__name__}-{len(rows) + 1}", tuple(output.shape[1:]), own))
+
+    hooks = [m.register_forward_hook(note) for m in model.modules() if isinstance(m, listed)]
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, SIDE, SIDE))
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return rows
+
+
+def summary(model: nn.Module) -> str:
+    """The table of layers with totals and the memory that one image takes, in MB."""
+    rows = summary_rows(model)
+    outputs = sum(torch.Size(shape).numel() for _, shape, _ in rows)
+    parameters = sum(count for *_, count in rows)
+    # fp32: four bytes a number; each output is kept once and its gradient once.
+    sizes = [3 * SIDE * SIDE * 4 / MEGABYTE, outputs * 8 / MEGABYTE, parameters * 4 / MEGABYTE]
+    line = "-" * 64
+    body = [f"{name:<20}{'×'.join(map(str, shape)):>24}{n:>20,}" for name, shape, n in rows]
+    return "\n".join(
+        [
+            f"{'Layer':<20}{'Output shape':>24}{'Parameters':>20}",
+            line,
+            *body,
+            line,
+            f"Total parameters: {parameters:,}",
+            f"Trainable parameters: {parameters:,}",
+            line,
+            f"Input size (MB): {sizes[0]:.2f}",
+            f"Forward/backward pass size (MB): {sizes[1]:.2f}",
+            f"Parameters size (MB): {sizes[2]:.2f}",
+            f"Estimated total size (MB): {sum(sizes):.2f}",
+            "",
+        ]
+    )

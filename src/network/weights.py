@@ -1,0 +1,75 @@
+"""The weights file: what training ships is what evaluation reads."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision.models.resnet import ResNet
+
+from src.data.normalize import Normalize
+from src.data.tensors import load_tensors, save_tensors
+from src.device import start
+from src.network.resnet import ARCHITECTURES, build_model
+from src.pipeline.errors import InputError, remake
+
+MEND = remake("train")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network, ready on its device. normalize: from uint8 images to its input."""
+
+    model: nn.Module
+    normalize: Normalize
+    precision: str
+
+
+def load_trained(
+    path: Path, num_classes: int, mean: list[float], std: list[float], precision: str | None = None
+) -> Trained:
+    """The network of a weights file on this machine, in the precision of its training or another.
+
+    mean, std: of the channels that it was trained on. Raises InputError as `load_model` does.
+    """
+    model, about = load_model(path, num_classes)
+    device, resolved = start(precision or about["precision"], deterministic=True)
+    model.to(device, memory_format=torch.channels_last)
+    return Trained(model, Normalize(mean, std, device), resolved)
+
+
+def save_weights(path: Path, model: nn.Module, metadata: dict[str, Any]) -> None:
+    """The state for shipping: half precision, batch norm in fp32; 22 MB for resnet18."""
+    norm = {
+        f"{name}.{key}"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+        for key in module.state_dict()
+    }
+    state = model.state_dict()
+    tensors = {name: t if name in norm else t.half() for name, t in state.items()}
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise InputError(f"{path}: the weights do not fit half precision; lower train.lr")
+    save_tensors(path, tensors, metadata)
+
+
+def load_model(path: Path, num_classes: int) -> tuple[ResNet, dict[str, Any]]:
+    """The trained network in fp32 and eval mode, and the file's metadata.
+
+    Raises InputError where the file is damaged or is not for `num_classes` classes.
+    """
+    tensors, metadata = load_tensors(path, MEND)
+    if metadata.get("arch") not in ARCHITECTURES:
+        raise InputError(f"{path}: is of an unknown architecture; {MEND}")
+    model = build_model(metadata["arch"], num_classes)
+    wanted = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in tensors.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise InputError(
+                f"{path}: does not fit {metadata['arch']} with {num_classes} classes "
+                f"({name} is {found.get(name)}, not {wanted.get(name)}); {MEND}"
+            )
+    model.load_state_dict(tensors)
+    return model.eval(), metadata

@@ -1,0 +1,18 @@
+"""Where a project's files are, seen from the folder in which its stages run.
+
+A file that one stage writes and no other reads is named in that stage alone; dvc.yaml names all.
+"""
+
+from pathlib import Path
+
+PARAMS, PIPELINE, IGNORED = Path("params.yaml"), Path("dvc.yaml"), Path(".dvcignore")
+DATA, PLOTS = Path("data"), Path("plots")
+LOGITS = DATA / "test_logits.safetensors"
+WEIGHTS = Path("models/model.safetensors")
+HISTORY = PLOTS / "training.csv"
+# Not tracked: they tell of this machine, and never alter a result.
+RESUME, LOG = Path("resume"), Path("logs/train.jsonl")
+
+
+def metrics(stage: str) -> Path:
+    return Path(f"metrics/{stage}.json")

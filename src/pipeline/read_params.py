@@ -1,0 +1,76 @@
+"""Reading params.yaml, and telling what is wrong with it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from src.pipeline.errors import InputError
+from src.pipeline.params import Params
+
+LEADING_ZERO = re.compile(r"[+-]?0\d+")
+
+
+class Loader(yaml.SafeLoader):
+    """YAML, but 010 stays text: PyYAML reads 8 there, and DVC, by YAML 1.2, records 10."""
+
+
+def int_without_leading_zero(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | str:
+    text = loader.construct_scalar(node)
+    return text if LEADING_ZERO.fullmatch(text) else loader.construct_yaml_int(node)
+
+
+Loader.add_constructor("tag:yaml.org,2002:int", int_without_leading_zero)
+
+
+RULES = {
+    "missing": "is missing",
+    "extra_forbidden": "is not a parameter",
+    "int_type": "is not a whole number",
+    "float_type": "is not a number",
+    "bool_type": "is not true or false",
+    "string_type": "is not text",
+    "list_type": "is not a list",
+    "dict_type": "is not a mapping",
+    "model_type": "is not a mapping",
+    "finite_number": "is not a finite number",
+    "greater_than_equal": "is not at least {ge}",
+    "greater_than": "is not above {gt}",
+    "less_than_equal": "is not at most {le}",
+    "less_than": "is not below {lt}",
+    "literal_error": "is not one of {expected}",
+    "too_short": "has fewer than {min_length} entries",
+    "too_long": "has more than {max_length} entries",
+    "value_error": "{error}",
+}
+
+
+def sentence(error: Any, path: Path) -> str:
+    """One of pydantic's errors as `key: value rule (file)`."""
+    key = ".".join(map(str, error["loc"]))
+    rule = RULES.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
+    if error["type"] not in {"missing", "extra_forbidden", "value_error"}:
+        rule = f"{error['input']!r} {rule}"
+    return f"{key}: {rule} ({path})" if key else f"{rule} ({path})"
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """The checked values of params.yaml; InputError with a line for each fault."""
+    try:
+        values = Loader(path.read_text()).get_single_data()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); run this where {path} is"
+        ) from error
+    # ValueError: a date that there is not, a number too long; RecursionError: lists in lists.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        raise InputError(f"{path}: is empty; `git checkout {path}` brings the last commit's back")
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        raise InputError("\n".join(dict.fromkeys(sentence(f, path) for f in faults))) from None

@@ -1,0 +1,39 @@
+"""Loss and accuracy on the validation split, as each epoch ends."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from src.data.batches import plain_batches
+from src.data.normalize import Normalize, resize
+from src.data.records import Split
+from src.device import autocast
+
+
+@torch.no_grad()
+def validate(
+    model: nn.Module,
+    split: Split,
+    normalize: Normalize,
+    precision: str,
+    side: int,
+    check_stop: Callable[[], None],
+) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy over a split, in evaluation mode, at a side in pixels.
+
+    check_stop: called before each batch; it raises where training was asked to stop.
+    """
+    model.eval()
+    loss = torch.zeros((), device=normalize.device)
+    correct = torch.zeros((), device=normalize.device)
+    for images, labels_cpu in plain_batches(split):
+        check_stop()
+        labels = labels_cpu.to(normalize.device)
+        with autocast(precision, normalize.device):
+            logits = model(resize(normalize(images), side)).float()
+        loss += F.cross_entropy(logits, labels, reduction="sum")
+        correct += (logits.argmax(1) == labels).sum()
+    model.train()
+    return loss.item() / len(split), correct.item() / len(split)

@@ -1,0 +1,151 @@
+"""What the download stage writes and the others read: every image once, in its split, checked."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.data.dataset import read_classes, read_split, read_training_data, write_dataset
+from src.data.records import RECORD_BYTES, Split, canonical_order, content_digest, to_records
+from src.pipeline.errors import InputError
+from src.pipeline.files import read_json, write_json
+from src.pipeline.params import Data
+from src.sources.shapes import CLASSES, draw
+from tests.conftest import tiny_values
+from tests.sources.tiny_archive import NAMES, SOURCE, TEST, TRAIN, draw_records
+
+
+def data(**changes: object) -> Data:
+    return Data.model_validate(tiny_values()["data"] | changes)
+
+
+def keys(split: Split) -> set[bytes]:
+    return {image.tobytes() for image in split.images}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the download stage leaves."""
+    folder = tmp_path_factory.mktemp("data")
+    images, labels, _ = draw(200, 0)
+    records = canonical_order(to_records(images, labels))
+    assert write_dataset(folder, records, records[:20], CLASSES) == {
+        "train_images": 200, "test_images": 20,
+    }  # fmt: skip
+    return folder
+
+
+@pytest.mark.parametrize("limit", [None, 100])
+def test_held_out_images_are_not_trained_on(folder: Path, limit: int | None) -> None:
+    read = read_training_data(folder, data(train_limit=limit))
+    assert read.validation is not None
+    assert (len(read.train), len(read.validation)) == (limit or 160, 40)
+    assert len(keys(read.train)) == len(read.train)
+    assert not keys(read.train) & keys(read.validation)
+    assert np.bincount(read.validation.labels).tolist() == [4] * 10
+
+
+def test_without_a_split_all_images_are_trained_on(folder: Path) -> None:
+    read = read_training_data(folder, data(val_size=0))
+    assert read.validation is None
+    assert len(keys(read.train)) == 200
+
+
+def test_statistics_are_red_green_blue_of_all_images(folder: Path) -> None:
+    read = read_training_data(folder, data(train_limit=50))
+    pixels = draw(200, 0)[0].reshape(-1, 3) / 255
+    assert np.allclose(read.mean, pixels.mean(0))
+    assert np.allclose(read.std, pixels.std(0))
+    assert len(set(read.mean)) == 3
+    assert read.classes == list(CLASSES)
+
+
+def test_a_report_without_statistics_is_refused(folder: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(folder, tmp_path / "data"))
+    content = (other / "report.json").read_text().replace("mean_red", "mean_grey")
+    (other / "report.json").write_text(content)
+    with pytest.raises(InputError, match=r"report\.json: is damaged \(no channel statistics\)"):
+        read_training_data(other, data())
+
+
+def write_data(folder, records):
+    """A data folder with test.bin and the report that names its content."""
+    (folder / "test.bin").write_bytes(records.tobytes())
+    write_json(folder / "report.json", {"test_digest": content_digest(records)})
+
+
+def test_read_split_returns_what_was_written(tmp_path):
+    records = draw_records(5, 0)
+    write_data(tmp_path, records)
+    split = read_split(tmp_path, "test")
+    np.testing.assert_array_equal(to_records(split.images, split.labels), records)
+    assert len(split) == 5
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def cut_a_whole_record(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-RECORD_BYTES])
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[4000] ^= 16
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (cut, "whole number"),
+        (cut_a_whole_record, "not the data"),
+        (flip_a_bit, "not the data"),
+        (lambda path: path.write_bytes(b""), "whole number"),
+        (Path.unlink, "cannot be read"),
+    ],
+)
+def test_a_damaged_split_is_refused_in_one_sentence(tmp_path, damage, what):
+    write_data(tmp_path, draw_records(5, 0))
+    damage(tmp_path / "test.bin")
+    with pytest.raises(InputError) as caught:
+        read_split(tmp_path, "test")
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{tmp_path / 'test.bin'}: ")
+    assert what in sentence
+    assert sentence.endswith("run `dvc repro -f -s download` to write it anew")
+    assert "\n" not in sentence
+
+
+def test_a_report_without_the_digest_vouches_for_nothing(tmp_path):
+    write_data(tmp_path, draw_records(5, 0))
+    write_json(tmp_path / "report.json", {"train_digest": "0"})
+    with pytest.raises(InputError, match="not the data"):
+        read_split(tmp_path, "test")
+
+
+def test_class_names_are_read_in_order(tmp_path):
+    (tmp_path / "classes.txt").write_text("ship\ncat\n\n")
+    assert read_classes(tmp_path) == ["ship", "cat"]
+
+
+@pytest.mark.parametrize("content", ["", "\n", "ship\n"])
+def test_fewer_than_two_class_names_are_refused(tmp_path, content):
+    (tmp_path / "classes.txt").write_text(content)
+    with pytest.raises(InputError, match=r"classes\.txt: is damaged .*dvc repro"):
+        read_classes(tmp_path)
+
+
+def test_the_report_holds_eight_numbers_of_the_train_images_and_two_digests(tmp_path):
+    write_dataset(tmp_path, TRAIN, TEST, NAMES)
+    values = read_json(tmp_path / "report.json", "")
+    numbers = [key for key, value in values.items() if isinstance(value, int | float)]
+    assert len(numbers) == 8
+    assert (values["train_images"], values["test_images"]) == (20, 4)
+    green = TRAIN[:, 1 + 1024 : 1 + 2048] / 255
+    assert values["mean_green"] == pytest.approx(green.mean(), rel=1e-12)
+    assert values["std_green"] == pytest.approx(green.std(), rel=1e-12)
+    assert values["train_digest"] == SOURCE.train_digest
+    assert values["test_digest"] == SOURCE.test_digest

@@ -1,0 +1,71 @@
+"""Faithfulness: a map that names the cause beats another image's."""
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models.resnet import ResNet
+
+from src.explanation.faithfulness import delete, faithfulness
+from src.network.resnet import build_model
+
+LAYERS = ["layer1", "layer2", "layer3", "layer4"]
+
+
+@pytest.fixture(scope="module")
+def model() -> ResNet:
+    network = build_model("resnet18", 10)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        # Untrained weights give maps that are nearly flat.
+        network.fc.weight.copy_(torch.randn(10, 512, generator=generator))
+    return network
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+def test_faithfulness_does_not_depend_on_the_batches(
+    model: ResNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = torch.randn(7, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    targets = torch.arange(7)
+    whole = faithfulness(model, ["layer3", "layer4"], images, targets)
+    monkeypatch.setattr("src.explanation.faithfulness.BATCH", 3)
+    parts = faithfulness(model, ["layer3", "layer4"], images, targets)
+    assert len(set(whole.values())) == 4
+    # Which image gives the other map does depend on them.
+    for layer in ("layer3", "layer4"):
+        assert parts[layer] == pytest.approx(whole[layer], abs=1e-4)
+
+
+class Corner(nn.Module):
+    """Class 1 is all that is bright in the image's top left quarter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keep = nn.Identity()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.keep(images.clamp_min(0))
+        evidence = features[:, :, :16, :16].mean((1, 2, 3))
+        return torch.stack([torch.zeros_like(evidence), 10 * evidence], dim=1)
+
+
+def test_a_faithful_map_beats_another_images_map() -> None:
+    """A square that moves about: its own map finds it, the next image's does not."""
+    images = torch.zeros(4, 3, 32, 32)
+    for number, (top, left) in enumerate([(0, 0), (0, 8), (8, 0), (8, 8)]):
+        images[number, :, top : top + 8, left : left + 8] = 4.0
+    scores = faithfulness(Corner(), ["keep"], images, torch.ones(4, dtype=torch.int64))
+    assert scores["keep"] > 0.4
+    assert scores["keep_other"] < 0.3 * scores["keep"]
+
+
+def test_the_fifth_where_the_map_is_highest_gets_the_mean_colour() -> None:
+    images = torch.ones(1, 3, 10, 10)
+    cam = torch.arange(100.0).view(1, 10, 10)
+    deleted = delete(images, cam)
+    assert (deleted[0, :, :8] == 1).all()
+    assert (deleted[0, :, 8:] == 0).all()

@@ -1,0 +1,85 @@
+"""The weights file: small, whole, the same bytes again, refused when damaged."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.network.resnet import build_model
+from src.network.weights import load_model, save_weights
+from src.pipeline.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    save_weights(path, build_model("resnet18", 10), {"arch": "resnet18"})
+    return path
+
+
+def test_weights_are_small_and_come_back(weights: Path) -> None:
+    assert weights.stat().st_size < 23e6
+    model, metadata = load_model(weights, 10)
+    assert metadata == {"arch": "resnet18"}
+    assert not model.training
+    original = build_model("resnet18", 10)
+    for name, tensor in original.state_dict().items():
+        stored = model.state_dict()[name]
+        exact = "bn" in name or "downsample.1" in name
+        assert torch.equal(stored, tensor if exact else tensor.half().float()), name
+
+
+def test_same_weights_same_bytes(weights: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.safetensors"
+    save_weights(again, build_model("resnet18", 10), {"arch": "resnet18"})
+    assert again.read_bytes() == weights.read_bytes()
+
+
+def test_weights_that_overflow_half_precision_are_refused(tmp_path: Path) -> None:
+    model = build_model("resnet18", 10)
+    with torch.no_grad():
+        model.fc.weight[0, 0] = 1e6
+    with pytest.raises(InputError, match="do not fit half precision"):
+        save_weights(tmp_path / "model.safetensors", model, {"arch": "resnet18"})
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_class_count_is_refused(weights: Path) -> None:
+    with pytest.raises(InputError, match=r"does not fit resnet18 with 7 classes.*fc\.bias"):
+        load_model(weights, 7)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "text", "missing"])
+def test_damaged_weights_are_refused(damage: str, weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 1
+    damaged = {"truncated": content[:-1], "empty": b"", "text": b"hello world, no weights here"}
+    if damage != "missing":
+        path.write_bytes(damaged.get(damage, content))
+    with pytest.raises(InputError, match=r"model\.safetensors: .*dvc repro -f -s train"):
+        load_model(path, 10)
+
+
+def test_every_byte_of_the_file_counts(tmp_path: Path) -> None:
+    """A bit flipped anywhere is noticed: in the header, the metadata, the tensors."""
+    from src.data.tensors import load_tensors, save_tensors
+
+    path = tmp_path / "small.safetensors"
+    save_tensors(path, {"x": torch.arange(6.0), "n": torch.tensor(3)}, {"about": [1, "two"]})
+    content = path.read_bytes()
+    unnoticed = []
+    for place in range(len(content)):
+        for bit in (1, 32):
+            damaged = bytearray(content)
+            damaged[place] ^= bit
+            path.write_bytes(damaged)
+            try:
+                tensors, metadata = load_tensors(path, "mend it")
+            except InputError:
+                continue
+            same = torch.equal(tensors["x"], torch.arange(6.0)) and tensors["n"] == 3
+            if not (same and metadata == {"about": [1, "two"]}):
+                unnoticed.append(place)
+    assert not unnoticed

@@ -1,0 +1,29 @@
+"""Validation: the mean over images."""
+
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from src.data.batches import plain_batches
+from src.data.normalize import Normalize
+from src.training.validation import validate
+from tests.conftest import tiny_data
+from tests.tiny import CPU, TinyNet
+
+
+def test_validation_is_the_mean_over_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the last batch is a short one."""
+    batches = partial(plain_batches, batch_size=24)
+    monkeypatch.setattr("src.training.validation.plain_batches", batches)
+    data, model = tiny_data(), TinyNet()
+    assert data.validation is not None
+    assert len(data.validation) == 40
+    normalize = Normalize(data.mean, data.std, CPU)
+    found = validate(model, data.validation, normalize, "fp32", 32, lambda: None)
+    labels = torch.from_numpy(data.validation.labels)
+    with torch.no_grad():
+        logits = model.eval()(normalize(torch.from_numpy(data.validation.images)))
+    right = (logits.argmax(1) == labels).double().mean().item()
+    assert found == pytest.approx((F.cross_entropy(logits, labels).item(), right), rel=1e-5)
