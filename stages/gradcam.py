@@ -20,7 +20,7 @@ def main(params: Params, _: Inputs) -> None:
     test = read_split(paths.DATA, "test")
     logits = load_logits(paths.LOGITS, len(test), len(names))
     statistics = read_statistics(paths.DATA)
-    trained = load_trained(paths.WEIGHTS, len(names), *statistics, precision="fp32")
+    trained = load_trained(paths.WEIGHTS, len(names), *statistics)
 
     subject = Subject(trained, test, names, logits.softmax(1).numpy())
     samples = sample_rows(subject, layers, settings.samples)
@@ -29,7 +29,7 @@ def main(params: Params, _: Inputs) -> None:
     draw_mistakes(paths.PLOTS / "misclassified.png", mistakes)
     images = trained.normalize(torch.from_numpy(test.images[: settings.faithfulness_images]))
     classes = logits[: len(images)].argmax(1).to(images.device)
-    metrics = faithfulness(trained.model, layers, images, classes)
+    metrics = faithfulness(trained, layers, images, classes)
     write_json(paths.metrics("gradcam"), metrics)
     print(", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
 

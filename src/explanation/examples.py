@@ -87,7 +87,7 @@ class Subject:
         """For each layer the maps (B, 32, 32) of B test images for their targets."""
         inputs = self.trained.normalize(torch.from_numpy(self.test.images[rows]))
         classes = torch.from_numpy(targets).to(inputs.device)
-        cams = grad_cam(self.trained.model, layers, inputs, classes)
+        cams = grad_cam(self.trained.model, layers, inputs, classes, self.trained.precision)
         return [cams[name].cpu().numpy() for name in layers]
 
 

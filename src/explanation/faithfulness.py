@@ -3,18 +3,22 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from src.device import autocast
 from src.explanation.gradcam import grad_cam
+from src.network.weights import Trained
 
 DELETED = 0.2
 BATCH = 100
 
 
 @torch.no_grad()
-def probability(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+def probability(trained: Trained, images: Tensor, targets: Tensor) -> Tensor:
     """(B,) probability of each image's target class."""
-    return model(images).softmax(1).gather(1, targets[:, None])[:, 0]
+    with autocast(trained.precision, images.device):
+        logits = trained.model(images).float()
+    return logits.softmax(1).gather(1, targets[:, None])[:, 0]
 
 
 def delete(images: Tensor, cam: Tensor) -> Tensor:
@@ -31,7 +35,7 @@ def delete(images: Tensor, cam: Tensor) -> Tensor:
 
 
 def faithfulness(
-    model: nn.Module, layers: Sequence[str], images: Tensor, targets: Tensor
+    trained: Trained, layers: Sequence[str], images: Tensor, targets: Tensor
 ) -> dict[str, float]:
     """How much the target's probability falls when the pixels that a map names are deleted.
 
@@ -44,9 +48,10 @@ def faithfulness(
     parts = -(-len(images) // BATCH)
     pairs = zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True)
     for batch, classes in pairs:
-        before = probability(model, batch, classes)
-        for name, cam in grad_cam(model, layers, batch, classes).items():
+        before = probability(trained, batch, classes)
+        cams = grad_cam(trained.model, layers, batch, classes, trained.precision)
+        for name, cam in cams.items():
             for kind, used in (("", cam), ("_other", cam.roll(1, 0))):
-                after = probability(model, delete(batch, used), classes)
+                after = probability(trained, delete(batch, used), classes)
                 totals[name + kind] += (before - after).sum().item()
     return {key: total / len(images) for key, total in totals.items()}

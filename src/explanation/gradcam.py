@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.device import autocast
+
 
 @contextmanager
 def recorded(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
@@ -37,16 +39,22 @@ def recorded(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tens
 
 
 def grad_cam(
-    model: nn.Module, layers: Sequence[str], images: Tensor, targets: Tensor
+    model: nn.Module,
+    layers: Sequence[str],
+    images: Tensor,
+    targets: Tensor,
+    precision: str = "fp32",
 ) -> dict[str, Tensor]:
     """Evidence for a class, per pixel and layer (eq. 1 and 2).
 
-    images: (B, 3, H, W) normalised; targets: (B,) class indices.
+    images: (B, 3, H, W) normalised; targets: (B,) class indices; precision: that of the
+    predictions which are explained.
     Returns for each layer (B, H, W) in [0, 1]; all zero where a class has no positive evidence.
     Raises ValueError for a target outside the model's classes.
     """
     with recorded(model, layers) as outputs:
-        logits = model(images)
+        with autocast(precision, images.device):
+            logits = model(images).float()
         if targets.min() < 0 or targets.max() >= logits.shape[1]:
             raise ValueError(f"targets must be class indices from 0 to {logits.shape[1] - 1}")
         # No image's score depends on another's, so one backward pass serves the batch.
@@ -54,8 +62,8 @@ def grad_cam(
         gradients = torch.autograd.grad(score, [outputs[name] for name in layers])
     cams = {}
     for name, gradient in zip(layers, gradients, strict=True):
-        weights = gradient.mean(dim=(2, 3), keepdim=True)
-        cam = (weights * outputs[name].detach()).sum(1).relu()
+        weights = gradient.float().mean(dim=(2, 3), keepdim=True)
+        cam = (weights * outputs[name].detach().float()).sum(1).relu()
         cams[name] = to_image_size(unit_peak(cam), images)
     return cams
 

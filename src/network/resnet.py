@@ -5,7 +5,7 @@ resnet18 and ten classes. Mean pooling at the end makes it free of the resolutio
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from src.network.conv import use_products
@@ -17,6 +17,18 @@ ARCHITECTURES = {
 }
 
 
+# Named as torch's, because plots/model.txt lists layers by the names of their classes.
+class Linear(nn.Linear):
+    """(B, C) features to (B, num_classes) logits, in fp32 also under autocast.
+
+    Logits rounded to bf16 have 8 bits: two classes tie, and the lower index wins.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            return super().forward(features.float())
+
+
 def build_model(arch: str, num_classes: int, seed: int = 0) -> ResNet:
     """The untrained network, (B, 3, H, W) to (B, num_classes) logits, initialised from `seed`."""
     block, depths = ARCHITECTURES[arch]
@@ -26,5 +38,6 @@ def build_model(arch: str, num_classes: int, seed: int = 0) -> ResNet:
         model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
     model.maxpool = nn.Identity()
+    model.fc.__class__ = Linear
     use_products(model)
     return model

@@ -26,15 +26,13 @@ class Trained:
     precision: str
 
 
-def load_trained(
-    path: Path, num_classes: int, mean: list[float], std: list[float], precision: str | None = None
-) -> Trained:
-    """The network of a weights file on this machine, in the precision of its training or another.
+def load_trained(path: Path, num_classes: int, mean: list[float], std: list[float]) -> Trained:
+    """The network of a weights file on this machine, in the precision of its training.
 
     mean, std: of the channels that it was trained on. Raises InputError as `load_model` does.
     """
     model, about = load_model(path, num_classes)
-    device, resolved = start(precision or about["precision"], deterministic=True)
+    device, resolved = start(about["precision"], deterministic=True)
     model.to(device, memory_format=torch.channels_last)
     return Trained(model, Normalize(mean, std, device), resolved)
 

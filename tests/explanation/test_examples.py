@@ -74,7 +74,7 @@ def test_each_mistake_and_each_sample_has_its_own_maps(monkeypatch: pytest.Monke
 
 
 def evidence_by_class(
-    _: nn.Module, layers: Sequence[str], images: torch.Tensor, targets: torch.Tensor
+    _: nn.Module, layers: Sequence[str], images: torch.Tensor, targets: torch.Tensor, __: str
 ) -> dict[str, torch.Tensor]:
     """For each image a map full of the number of its class."""
     return {name: targets.float().view(-1, 1, 1).expand(-1, *images.shape[2:]) for name in layers}

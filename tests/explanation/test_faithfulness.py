@@ -5,10 +5,10 @@ import torch
 from torch import nn
 from torchvision.models.resnet import ResNet
 
+from src.data.normalize import Normalize
 from src.explanation.faithfulness import delete, faithfulness
 from src.network.resnet import build_model
-
-LAYERS = ["layer1", "layer2", "layer3", "layer4"]
+from src.network.weights import Trained
 
 
 @pytest.fixture(scope="module")
@@ -18,12 +18,11 @@ def model() -> ResNet:
     with torch.no_grad():
         # Untrained weights give maps that are nearly flat.
         network.fc.weight.copy_(torch.randn(10, 512, generator=generator))
-    return network
+    return network.eval()
 
 
-@pytest.fixture(scope="module")
-def images() -> torch.Tensor:
-    return torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+def ready(network: nn.Module) -> Trained:
+    return Trained(network, Normalize([0.0] * 3, [1.0] * 3, torch.device("cpu")), "fp32")
 
 
 def test_faithfulness_does_not_depend_on_the_batches(
@@ -31,9 +30,10 @@ def test_faithfulness_does_not_depend_on_the_batches(
 ) -> None:
     images = torch.randn(7, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     targets = torch.arange(7)
-    whole = faithfulness(model, ["layer3", "layer4"], images, targets)
+    trained = ready(model)
+    whole = faithfulness(trained, ["layer3", "layer4"], images, targets)
     monkeypatch.setattr("src.explanation.faithfulness.BATCH", 3)
-    parts = faithfulness(model, ["layer3", "layer4"], images, targets)
+    parts = faithfulness(trained, ["layer3", "layer4"], images, targets)
     assert len(set(whole.values())) == 4
     # Which image gives the other map does depend on them.
     for layer in ("layer3", "layer4"):
@@ -58,7 +58,7 @@ def test_a_faithful_map_beats_another_images_map() -> None:
     images = torch.zeros(4, 3, 32, 32)
     for number, (top, left) in enumerate([(0, 0), (0, 8), (8, 0), (8, 8)]):
         images[number, :, top : top + 8, left : left + 8] = 4.0
-    scores = faithfulness(Corner(), ["keep"], images, torch.ones(4, dtype=torch.int64))
+    scores = faithfulness(ready(Corner()), ["keep"], images, torch.ones(4, dtype=torch.int64))
     assert scores["keep"] > 0.4
     assert scores["keep_other"] < 0.3 * scores["keep"]
 
