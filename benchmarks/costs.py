@@ -32,7 +32,7 @@ def checkpoint_seconds() -> float:
     """Writing the whole state of a ResNet-18 run, flushed to the disk."""
     run = new_run(sample(2 * BATCH), settings_of(benchmark_params(1)))
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Checkpoint(Path(folder), "run", 60)
+        checkpoint = Checkpoint(Path(folder), {"run": "benchmark"}, 60)
         return median_seconds(lambda: checkpoint.save(run.state()), 5)
 
 

@@ -2,7 +2,7 @@
 
 from src.pipeline import paths
 from src.pipeline.params import Params
-from src.pipeline.stage import Inputs, check_unchanged, run_stage, seconds_since_start
+from src.pipeline.stage import Inputs, check_unchanged, recorded, run_stage, seconds_since_start
 
 
 def main(params: Params, inputs: Inputs) -> None:
@@ -12,7 +12,12 @@ def main(params: Params, inputs: Inputs) -> None:
     from src.network.summary import summary as layers
     from src.network.weights import save_weights
     from src.pipeline.files import write_bytes, write_json
-    from src.training.checkpoint import Checkpoint, checkpoint_seconds, fingerprint, only_trainer
+    from src.training.checkpoint import (
+        Checkpoint,
+        checkpoint_seconds,
+        only_trainer,
+        without_epochs,
+    )
     from src.training.fit import fit
     from src.training.history import EpochLog, summary
     from src.training.run import prepare
@@ -25,20 +30,19 @@ def main(params: Params, inputs: Inputs) -> None:
 
     about = machine(settings.device, settings.precision)
     around = surroundings(settings.device)
-    run = fingerprint({**inputs, **about, **around})
+    decisive = without_epochs({**inputs, **about, **around}, params.train)
     with only_trainer(paths.RESUME):
+        checkpoint = Checkpoint(paths.RESUME, decisive, checkpoint_seconds())
+        checkpoint.drop_recorded(params.train.epochs, recorded("train", paths.WEIGHTS))
         write_bytes(paths.PLOTS / "model.txt", layers(model).encode())
-        checkpoint = Checkpoint(paths.RESUME, run, checkpoint_seconds())
         started = {"startup_seconds": seconds_since_start(), **about, **around}
-        log = EpochLog(paths.HISTORY, paths.LOG, run, started)
+        log = EpochLog(paths.HISTORY, paths.LOG, checkpoint.name, started)
         history = fit(model, data, settings, rates, checkpoint, log)
-        # Before the result is written and the state goes: an edit that is taken back must not
-        # cost the whole training.
+        # An edit during training: the result would belong to neither state of the code.
         check_unchanged("train", inputs)
         save_weights(paths.WEIGHTS, model, {"arch": params.model.arch, **about})
-        result = summary(history, rates.peak, settings.precision)
-        write_json(paths.metrics("train"), result)
-        checkpoint.remove()
+        write_json(paths.metrics("train"), summary(history, rates.peak, settings.precision))
+        checkpoint.finish(params.train.epochs, paths.WEIGHTS)
 
 
 if __name__ == "__main__":

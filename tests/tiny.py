@@ -17,6 +17,7 @@ from src.training.schedule import Rates, resolve_rates
 from tests.conftest import tiny_data, tiny_values
 
 CPU = torch.device("cpu")
+DECISIVE = {"params.yaml: seed": 0, "src/training/fit.py": "abc", "threads": 2}
 # What a range test might have found.
 FOUND = {
     "steep": 0.03, "valley": 0.02, "minimum": 0.02, "slide": 0.05, "base_lr": 0.01, "max_lr": 0.1
@@ -83,7 +84,7 @@ def train(
 ) -> tuple[list[Row], torch.nn.Module]:
     """`fit`, with its files in `folder` and a checkpoint every so many seconds."""
     model = model or TinyNet()
-    checkpoint = Checkpoint(folder / "resume", "run", seconds)
+    checkpoint = Checkpoint(folder / "resume", DECISIVE, seconds)
     log = log_kind(folder / "training.csv", folder / "train.jsonl", "run", {"startup_seconds": 0.0})
     how = settings(wanted, precision, device)
     return fit(model, data or tiny_data(), how, rates(wanted, lr), checkpoint, log), model

@@ -109,6 +109,8 @@ class Plateau(Section):
     factor: Annotated[Float, Field(gt=0, lt=1)]
     patience: Annotated[int, Field(ge=0)]
     cooldown: Annotated[int, Field(ge=0)]
+    threshold: Fraction
+    min_lr: Annotated[Float, Field(ge=0)]
 
 
 class OneCycle(Section):
@@ -120,6 +122,11 @@ class OneCycle(Section):
 class Cyclic(Section):
     base_lr: Annotated[Literal["base_lr"] | float, rate_or_name("base_lr")]
     period_epochs: PositiveInt
+
+
+class Stop(Section):
+    patience: Annotated[int, Field(ge=0)]
+    min_delta: Annotated[Float, Field(ge=0)]
 
 
 class Train(Section):
@@ -134,6 +141,7 @@ class Train(Section):
     plateau: Plateau
     one_cycle: OneCycle
     cyclic: Cyclic
+    stop: Stop | None
 
     @field_validator("resolution")
     @classmethod
@@ -193,6 +201,8 @@ class Params(Section):
     def validation_where_needed(self) -> "Params":
         if self.data.val_size == 0 and self.train.schedule == "plateau":
             raise ValueError("train.schedule: plateau needs data.val_size above 0")
+        if self.data.val_size == 0 and self.train.stop is not None:
+            raise ValueError("train.stop needs data.val_size above 0")
         if self.data.val_size == 0 and self.lr_find.mode == "linear":
             raise ValueError("lr_find.mode: linear needs data.val_size above 0")
         return self

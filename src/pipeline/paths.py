@@ -5,7 +5,8 @@ A file that one stage writes and no other reads is named in that stage alone; dv
 
 from pathlib import Path
 
-PARAMS, PIPELINE, IGNORED = Path("params.yaml"), Path("dvc.yaml"), Path(".dvcignore")
+PARAMS, PIPELINE, LOCK = Path("params.yaml"), Path("dvc.yaml"), Path("dvc.lock")
+IGNORED = Path(".dvcignore")
 DATA, PLOTS = Path("data"), Path("plots")
 LOGITS = DATA / "test_logits.safetensors"
 WEIGHTS = Path("models/model.safetensors")

@@ -79,6 +79,15 @@ def leaves(value: object, name: str) -> Inputs:
     return {k: v for key, each in value.items() for k, v in leaves(each, f"{name}.{key}").items()}
 
 
+def recorded(name: str, path: Path) -> str | None:
+    """The md5 that dvc.lock has for an output of a stage, or None."""
+    try:
+        outs = yaml.safe_load(paths.LOCK.read_text())["stages"][name]["outs"]
+        return next((out.get("md5") for out in outs if out["path"] == str(path)), None)
+    except (yaml.YAMLError, LookupError, TypeError, ValueError, OSError):
+        return None
+
+
 def check_unchanged(name: str, before: Inputs) -> None:
     """InputError where an input is no longer what it was when the stage started."""
     after = read_inputs(name)
@@ -93,9 +102,10 @@ def check_unchanged(name: str, before: Inputs) -> None:
 def run_stage(name: str, main: Callable[[Params, Inputs], None]) -> None:
     """Run `main(params, inputs)`; a fault of the user's becomes a sentence and status 1."""
     try:
-        params = load_params()
+        load_params()  # Its sentences say more than those of read_inputs.
         inputs = read_inputs(name)
-        main(params, inputs)
+        # Read after it was hashed: a value that was edited in between is found at the end.
+        main(load_params(), inputs)
         check_unchanged(name, inputs)
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -31,11 +31,8 @@ def fit(
     InputError where training diverges, leaving the last good checkpoint.
     """
     run = Run(model, data, settings, rates)
-    state = checkpoint.load()
-    if state:
-        run.restore(state)
-        print(f"going on from step {run.step:,} of {run.total_steps:,}", flush=True)
-        on_epoch.restore(run.history)
+    restore(run, checkpoint, on_epoch)
+    first = run.step
     with StopRequest() as stop, progress(run) as bar:
         try:
             train(run, checkpoint, stop, on_epoch, bar)
@@ -43,7 +40,27 @@ def fit(
             run.check_finite()
             checkpoint.save(run.state())
             raise
+    if run.step > first:
+        checkpoint.save(run.state())
     return run.history
+
+
+def restore(run: Run, checkpoint: Checkpoint, on_epoch: EpochLog) -> None:
+    """Put a new run where its checkpoint left off."""
+    state = checkpoint.load()
+    if state is None:
+        return
+    step = state[1]["step"]
+    if step > run.total_steps:
+        print(
+            f"note: {checkpoint.path} is at step {step:,}, beyond the {run.total_steps:,} of "
+            "train.epochs; training begins anew",
+            flush=True,
+        )
+        return
+    run.restore(state)
+    print(f"going on from step {step:,} of {run.total_steps:,}", flush=True)
+    on_epoch.restore(run.history)
 
 
 def train(
@@ -54,6 +71,8 @@ def train(
     # A stop during validation leaves a full epoch that is not closed.
     if run.epoch_is_full():
         epoch.close()
+    if run.has_stalled():
+        return
     for images, labels in run.batches():
         run.train_step(images, labels)
         bar.update(len(images))
@@ -61,6 +80,9 @@ def train(
             run.check_finite()
         if run.epoch_is_full():
             epoch.close()
+            if run.has_stalled():
+                tqdm.write(f"stopped early after epoch {len(run.history)}, as train.stop asks")
+                return
         if checkpoint.due():
             run.check_finite()
             checkpoint.save(run.state())

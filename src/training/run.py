@@ -20,7 +20,7 @@ from src.training.checkpoint import State
 from src.training.cuda_graph import RecordedStep, Work
 from src.training.history import Row
 from src.training.optimizer import make_optimizer
-from src.training.schedule import Rates, build_scheduler
+from src.training.schedule import Rates, build_scheduler, stalled
 from src.training.step import Step
 from src.training.validation import validate
 
@@ -119,6 +119,11 @@ class Run:
 
     def epoch_is_full(self) -> bool:
         return self.step // self.per_epoch > len(self.history)
+
+    def has_stalled(self) -> bool:
+        """Whether train.stop ends the training here."""
+        stop = self.settings.train.stop
+        return stop is not None and stalled([row["val_loss"] for row in self.history], stop)
 
     def end_epoch(self, check_stop: Callable[[], None]) -> Row:
         """Validate, step the plateau, and note the epoch's row."""

@@ -1,7 +1,7 @@
 """The learning rates: which of lr_find's training takes, and how they change as it goes on."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, OneCycleLR, Re
 
 from src.pipeline.errors import InputError, remake
 from src.pipeline.files import read_json
-from src.pipeline.params import Train
+from src.pipeline.params import Stop, Train
 
 Scheduler = CosineAnnealingLR | CyclicLR | OneCycleLR | ReduceLROnPlateau
 FOUND = ("steep", "valley", "minimum", "slide", "base_lr", "max_lr")
@@ -46,7 +46,9 @@ def resolve_rates(train: Train, found: Mapping[str, float]) -> Rates:
     if train.schedule == "one_cycle":
         cycle = train.one_cycle
         return Rates(peak * cycle.start_factor, peak, peak * cycle.end_factor)
-    if train.schedule != "cyclic":
+    if train.schedule == "plateau":
+        return Rates(peak, peak, train.plateau.min_lr)
+    if train.schedule == "cosine":
         return Rates(peak, peak, 0.0)
     base = train.cyclic.base_lr
     floor = found[base] if isinstance(base, str) else base
@@ -58,6 +60,15 @@ def resolve_rates(train: Train, found: Mapping[str, float]) -> Rates:
     return Rates(floor, peak, floor)
 
 
+def stalled(losses: Sequence[float], stop: Stop) -> bool:
+    """Whether more than `patience` epochs have passed since the loss last fell by `min_delta`."""
+    best, since = math.inf, 0
+    for loss in losses:
+        since = 0 if loss < best - stop.min_delta else since + 1
+        best = loss if since == 0 else best
+    return since > stop.patience
+
+
 def build_scheduler(optimizer: Optimizer, train: Train, rates: Rates, per_epoch: int) -> Scheduler:
     """The scheduler that train.schedule names; per_epoch: steps of an epoch.
 
@@ -67,7 +78,12 @@ def build_scheduler(optimizer: Optimizer, train: Train, rates: Rates, per_epoch:
     if train.schedule == "plateau":
         plateau = train.plateau
         return ReduceLROnPlateau(
-            optimizer, factor=plateau.factor, patience=plateau.patience, cooldown=plateau.cooldown
+            optimizer,
+            factor=plateau.factor,
+            patience=plateau.patience,
+            threshold=plateau.threshold,
+            cooldown=plateau.cooldown,
+            min_lr=rates.floor,
         )
     if train.schedule == "cosine":
         return CosineAnnealingLR(optimizer, steps, eta_min=rates.floor)

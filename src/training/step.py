@@ -60,7 +60,9 @@ class Step:
             gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
             bad = ~torch.isfinite(torch.nn.utils.get_total_norm(gradients) + loss)
             self.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
-            self.optimizer.step()
+            # On mps fused SGD ignores found_inf, so there the host waits and skips.
+            if self.device.type != "mps" or not bad.item():
+                self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return bad
 

@@ -61,7 +61,7 @@ def test_the_last_good_checkpoint_stays_after_divergence(tmp_path: Path) -> None
     model.fc.register_forward_hook(spoil)
     with pytest.raises(InputError, match="training diverged"):
         train(tmp_path, params(), model=model, seconds=1e-9)
-    tensors, values = Checkpoint(tmp_path / "resume", "run", 60).load() or ({}, {})
+    tensors, values = Checkpoint(tmp_path / "resume", DECISIVE, 60).load() or ({}, {})
     assert 0 < values["step"] <= 14
     assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
 
@@ -94,14 +94,17 @@ def test_a_signal_finishes_the_step_and_saves(number: int, tmp_path: Path) -> No
         train(tmp_path, params(epochs=10_000), 0.001, model=model)
     assert raised.value.code == 128 + number
     assert signal.getsignal(number) is before
-    state = Checkpoint(tmp_path / "resume", "run", 60).load()
+    state = Checkpoint(tmp_path / "resume", DECISIVE, 60).load()
     assert state is not None
     assert state[1]["step"] == 3
 
 
 def test_a_stop_while_an_epoch_is_closed_leaves_it_to_the_next_run(tmp_path: Path) -> None:
     """Its steps are done and its validation is not: the plateau must see it all the same."""
-    wanted = params(epochs=3, plateau={"factor": 0.5, "patience": 0, "cooldown": 0})
+    wanted = params(
+        epochs=3,
+        plateau={"factor": 0.5, "patience": 0, "cooldown": 0, "threshold": 0.0001, "min_lr": 0.0},
+    )
     expected, whole = train(tmp_path / "whole", wanted, 1e-6)
     assert expected[-1]["lr"] < expected[0]["lr"]
     model = TinyNet()
@@ -113,7 +116,7 @@ def test_a_stop_while_an_epoch_is_closed_leaves_it_to_the_next_run(tmp_path: Pat
     model.fc.register_forward_hook(signal_in_last_step)
     with pytest.raises(Stopped):
         train(tmp_path / "cut", wanted, 1e-6, model=model)
-    _, values = Checkpoint(tmp_path / "cut/resume", "run", 60).load() or ({}, {})
+    _, values = Checkpoint(tmp_path / "cut/resume", DECISIVE, 60).load() or ({}, {})
     assert values["step"] == 10
     assert values["history"] == []
     history, resumed = train(tmp_path / "cut", wanted, 1e-6)
@@ -154,3 +157,47 @@ def test_progressive_resizing_ends_near_full_size_training(tmp_path: Path) -> No
     small, _ = train(tmp_path / "small", params(epochs=6, resolution=[16, 32]))
     assert small[-1]["train_loss"] == pytest.approx(full[-1]["train_loss"], abs=0.05)
     assert full[-1]["train_loss"] < full[0]["train_loss"] - 0.3
+
+
+def test_a_longer_run_goes_on_from_a_shorter_ones_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With plateau at one size, to the bit what a long run from the start gives."""
+    plateau = {"factor": 0.5, "patience": 0, "cooldown": 0, "threshold": 0.0, "min_lr": 0.0}
+    short, long = (params(epochs=epochs, plateau=plateau) for epochs in (3, 6))
+    expected, whole = train(tmp_path / "whole", long, 0.5)
+    assert len({row["lr"] for row in expected}) > 1
+    train(tmp_path / "parts", short, 0.5)
+    history, longer = train(tmp_path / "parts", long, 0.5)
+    assert "going on from step 30 of 60" in capsys.readouterr().out
+    assert history == expected
+    before, after = whole.state_dict(), longer.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_shorter_run_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(tmp_path, params(epochs=4))
+    history, _ = train(tmp_path, params(epochs=2))
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert "is at step 40, beyond the 20 of train.epochs" in capsys.readouterr().out
+
+
+def test_train_stop_ends_a_hopeless_run(tmp_path: Path) -> None:
+    """At a rate of nearly nothing no epoch is better than the first; the last is the result."""
+    stop = {"patience": 2, "min_delta": 0.01}
+    history, _ = train(tmp_path, params(epochs=20, stop=stop), 1e-9)
+    assert len(history) == 4
+    # Started again it has nothing to do.
+    again, model = train(tmp_path, params(epochs=20, stop=stop), 1e-9)
+    assert again == history
+    assert model.steps == 0
+
+
+def test_the_final_state_outlives_the_run(tmp_path: Path) -> None:
+    """DVC may fail to record its result; then nothing is trained again."""
+    history, model = train(tmp_path, params(), seconds=3600)
+    again, other = train(tmp_path, params(), seconds=3600)
+    assert again == history
+    assert other.steps == 0
+    before, after = model.state_dict(), other.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)

@@ -66,7 +66,13 @@ def test_a_restored_run_ends_as_one_that_went_on(
     schedule: str, precision: str, tmp_path: Path
 ) -> None:
     """Weights, rates and rows, to the bit; the plateau after it has dropped the rate."""
-    plateau: dict[str, Any] = {"factor": 0.5, "patience": 0, "cooldown": 1}
+    plateau: dict[str, Any] = {
+        "factor": 0.5,
+        "patience": 0,
+        "cooldown": 1,
+        "threshold": 0.0001,
+        "min_lr": 0.0,
+    }
     wanted = params(epochs=4, schedule=schedule, plateau=plateau)
 
     def new() -> Run:
@@ -74,7 +80,7 @@ def test_a_restored_run_ends_as_one_that_went_on(
 
     whole = new()
     advance(whole, 40)
-    first, checkpoint = new(), Checkpoint(tmp_path, "run", 0)
+    first, checkpoint = new(), Checkpoint(tmp_path, DECISIVE, 0)
     advance(first, 24)
     checkpoint.save(first.state())
     state = checkpoint.load()

@@ -9,8 +9,9 @@ import torch
 
 from src.pipeline.errors import InputError
 from src.pipeline.files import write_json
+from src.pipeline.params import Stop
 from src.training.schedule import Rates, build_scheduler, read_rates, resolve_rates
-from tests.tiny import FOUND, new_run, params, train
+from tests.tiny import FOUND, new_run, params, rates, train
 
 
 def lrs(schedule: str, **train_values: Any) -> list[float]:
@@ -77,7 +78,10 @@ def test_cycles_of_an_odd_number_of_steps_do_not_drift() -> None:
 
 def test_plateau_lowers_the_rate_when_validation_stalls(tmp_path: Path) -> None:
     """A rate too small to learn anything with: every epoch after the first is a stall."""
-    wanted = params(epochs=14, plateau={"factor": 0.5, "patience": 1, "cooldown": 0})
+    wanted = params(
+        epochs=14,
+        plateau={"factor": 0.5, "patience": 1, "cooldown": 0, "threshold": 0.0001, "min_lr": 0.0},
+    )
     history, _ = train(tmp_path, wanted, 1e-6)
     rates = [row["lr"] for row in history]
     assert rates[:3] == [1e-6] * 3
@@ -86,7 +90,9 @@ def test_plateau_lowers_the_rate_when_validation_stalls(tmp_path: Path) -> None:
 
 def test_plateau_waits_for_its_patience_and_then_cools_down() -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-    wanted = params(plateau={"factor": 0.5, "patience": 1, "cooldown": 2}).train
+    wanted = params(
+        plateau={"factor": 0.5, "patience": 1, "cooldown": 2, "threshold": 0.0001, "min_lr": 0.0}
+    ).train
     scheduler = build_scheduler(optimizer, wanted, Rates(0.01, 0.1, 0.01), per_epoch=10)
     rates = []
     for _ in range(11):
@@ -136,3 +142,36 @@ def test_the_rates_of_each_schedule() -> None:
         assert resolve_rates(wanted.train, FOUND) == rates
     found = params(lr=0.4, schedule="cyclic", cyclic=own | {"base_lr": "base_lr"})
     assert resolve_rates(found.train, FOUND).floor == FOUND["base_lr"]
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "min_delta", "ends"),
+    [
+        ([], 0, 0.0, False),
+        ([1.0], 0, 0.0, False),
+        ([1.0, 1.0], 0, 0.0, True),
+        ([1.0, 1.0], 1, 0.0, False),
+        ([1.0, 0.9, 0.95, 0.8, 0.85, 0.9], 1, 0.0, True),
+        ([1.0, 0.9, 0.95, 0.8, 0.85, 0.79], 1, 0.0, False),
+        ([1.0, 0.95, 0.9, 0.85], 1, 0.2, True),
+        # Small steps add up.
+        ([1.0, 0.95, 0.9, 0.79], 2, 0.2, False),
+    ],
+)
+def test_training_has_stalled(
+    losses: list[float], patience: int, min_delta: float, ends: bool
+) -> None:
+    assert stalled(losses, Stop(patience=patience, min_delta=min_delta)) == ends
+
+
+def test_plateau_goes_no_lower_than_min_lr_and_by_its_threshold() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    plateau = {"factor": 0.1, "patience": 0, "cooldown": 0, "threshold": 0.1, "min_lr": 0.002}
+    wanted = params(plateau=plateau)
+    scheduler = build_scheduler(optimizer, wanted.train, rates(wanted, 0.1), per_epoch=10)
+    seen = []
+    # 0.95 is lower, but not by a tenth; 0.8 is.
+    for loss in (1.0, 0.95, 0.8, 0.79, 0.78):
+        scheduler.step(loss)
+        seen.append(optimizer.param_groups[0]["lr"])
+    assert seen == pytest.approx([0.1, 0.01, 0.01, 0.002, 0.002])
