@@ -19,6 +19,9 @@ from src.sources.shapes import CLASSES, draw
 
 ROOT = Path(__file__).parents[1]
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+# The networks of the tests are too small for two threads, which wait for each other by spinning:
+# on a loaded machine that takes ten times as long.
+os.environ["OMP_NUM_THREADS"] = "1"
 for name in ("AUTHOR", "COMMITTER"):
     os.environ[f"GIT_{name}_NAME"] = "test"
     os.environ[f"GIT_{name}_EMAIL"] = "test@localhost"

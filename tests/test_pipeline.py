@@ -100,10 +100,18 @@ def test_a_second_repro_does_nothing(done: Path) -> None:
 
 @pytest.mark.slow
 def test_two_clean_runs_give_the_same_lock(done: Path, tmp_path: Path) -> None:
-    """Weights, logits, metrics, tables and pictures, to the bit; also with loader workers."""
+    """Weights, logits, metrics, tables and pictures, to the bit; also with loader workers.
+
+    On one thread, and on two.
+    """
     again = make_project(tmp_path / "again", tiny_values())
     run(again, "dvc", "repro", WORKERS="2")
     assert lock(again) == lock(done)
+    locks = []
+    for workers in ("0", "2"):
+        run(again, "dvc", "repro", "-f", THREADS="2", WORKERS=workers)
+        locks.append(lock(again))
+    assert locks[0] == locks[1]
 
 
 @pytest.mark.slow

@@ -59,7 +59,6 @@ def results(folder: Path) -> dict[str, bytes]:
 def uninterrupted(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = fresh(prepared, tmp_path_factory.mktemp("whole") / "project")
     run(folder, *COMMAND)
-    assert not list((folder / "resume").glob("*.safetensors"))
     return results(folder)
 
 
@@ -124,7 +123,8 @@ def test_stopped_in_the_middle(
     output = run(folder, *COMMAND).stdout
     assert "going on from step" in output
     assert results(folder) == uninterrupted
-    assert not states(folder)
+    # Its final state stays until DVC has recorded the result.
+    assert len(states(folder)) == 1
 
 
 @pytest.mark.slow
@@ -239,6 +239,50 @@ def interrupted(prepared: Path, tmp_path: Path) -> Path:
     kill_once_a_state_is_there(folder, signal.SIGKILL, 0.05)
     assert states(folder)
     return folder
+
+
+@pytest.mark.slow
+def test_a_result_that_dvc_cannot_record_is_not_trained_again(
+    prepared: Path, uninterrupted: dict[str, bytes], tmp_path: Path
+) -> None:
+    """As with a full disk for its cache; recorded at last, `-f` trains afresh."""
+    folder = fresh(prepared, tmp_path / "project")
+    cache = folder / ".dvc/cache"
+    shutil.move(cache, folder / "elsewhere")
+    cache.write_text("no folder: DVC can store nothing here")
+    failed = run(folder, "dvc", "repro", "train", check=False)
+    assert failed.returncode != 0
+    assert "epoch   3/3" in failed.stdout
+    cache.unlink()
+    shutil.move(folder / "elsewhere", cache)
+    again = run(folder, "dvc", "repro", "train").stdout
+    assert "going on from step" in again
+    assert "epoch" not in again.replace("train.epochs", "")
+    assert results(folder) == uninterrupted
+    forced = run(folder, "dvc", "repro", "-f", "-s", "train").stdout
+    assert "is removed: dvc.lock has its result" in forced
+    assert "epoch   1/3" in forced
+    assert results(folder) == uninterrupted
+
+
+@pytest.mark.slow
+def test_an_experiment_with_more_epochs_goes_on(prepared: Path, tmp_path: Path) -> None:
+    """`dvc exp run -S train.epochs=…` after a run of fewer, with plateau at one size."""
+    values = training_values()
+    values["train"] |= {"resolution": [32], "epochs": 2}
+    folders = [fresh(prepared, tmp_path / name) for name in ("parts", "whole")]
+    for folder in folders:
+        write_params(folder, values)
+        run(folder, "git", "add", ".")
+        run(folder, "git", "commit", "-qm", "two epochs")
+    run(folders[0], "dvc", "repro", "train")
+    outputs = [
+        run(folder, "dvc", "exp", "run", "-S", "train.epochs=4", "train").stdout
+        for folder in folders
+    ]
+    assert "going on from step" in outputs[0]
+    assert "going on from step" not in outputs[1]
+    assert results(folders[0]) == results(folders[1])
 
 
 @pytest.mark.slow

@@ -5,24 +5,43 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from src.pipeline.stop import StopRequest
+from src.pipeline.stop import Stopped, StopRequest
 
 
-def test_a_second_signal_ends_it_at_once() -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """The time that a StopRequest sees; Ctrl-C is what it is at a terminal."""
     # A shell lets its background jobs ignore Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with StopRequest() as stop:
+    now = [100.0]
+    monkeypatch.setattr("src.pipeline.stop.time.monotonic", lambda: now[0])
+    yield now
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_signal_ends_it_at_once(clock: list[float]) -> None:
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.received == signal.SIGINT
+        clock[0] += 1.1
+        with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-            assert stop.received == signal.SIGINT
-            with pytest.raises(KeyboardInterrupt):
-                os.kill(os.getpid(), signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_to_the_process_and_to_its_group_is_one_request(clock: list[float]) -> None:
+    """`timeout` sends both; the checkpoint must be written all the same."""
+    with StopRequest() as stop:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+            clock[0] += 0.3
+        with pytest.raises(Stopped, match="stopped by SIGINT"):
+            stop.check()
 
 
 def test_a_parent_that_died_during_start_up_is_missed(tmp_path: Path) -> None:
@@ -46,8 +65,18 @@ def test_a_parent_that_died_during_start_up_is_missed(tmp_path: Path) -> None:
         child.stdout.readline()
     """
     said = tmp_path / "said"
-    subprocess.run([sys.executable, "-c", parent, child, str(said)], check=True)
+    command = [sys.executable, "-c", parent, child, str(said)]
+    subprocess.run(command, check=True, env={**os.environ, "DVC_STAGE": "train"})
     deadline = time.monotonic() + 30
     while not (said.exists() and said.read_text()) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert said.read_text() == "stopped because the process that started it has ended"
+    assert said.read_text() == "stopped because the dvc that started it has ended"
+
+
+def test_a_stage_started_by_hand_outlives_its_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under nohup: there is no dvc that waits for its result."""
+    monkeypatch.setattr("src.pipeline.stop.PARENT", -1)
+    for by_dvc in (False, True):
+        monkeypatch.setattr("src.pipeline.stop.BY_DVC", by_dvc)
+        with StopRequest() as stop, pytest.raises(Stopped) if by_dvc else nullcontext():
+            stop.check()

@@ -14,7 +14,7 @@ from src.device import set_deterministic
 from src.pipeline.errors import InputError
 from src.pipeline.stop import Stopped
 from src.training.checkpoint import Checkpoint
-from tests.tiny import TinyNet, params, train
+from tests.tiny import DECISIVE, TinyNet, params, plateau, train
 
 
 def test_it_learns(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_stop_while_an_epoch_is_closed_leaves_it_to_the_next_run(tmp_path: Pat
     """Its steps are done and its validation is not: the plateau must see it all the same."""
     wanted = params(
         epochs=3,
-        plateau={"factor": 0.5, "patience": 0, "cooldown": 0, "threshold": 0.0001, "min_lr": 0.0},
+        plateau=plateau(factor=0.5, patience=0, cooldown=0),
     )
     expected, whole = train(tmp_path / "whole", wanted, 1e-6)
     assert expected[-1]["lr"] < expected[0]["lr"]
@@ -163,8 +163,8 @@ def test_a_longer_run_goes_on_from_a_shorter_ones_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With plateau at one size, to the bit what a long run from the start gives."""
-    plateau = {"factor": 0.5, "patience": 0, "cooldown": 0, "threshold": 0.0, "min_lr": 0.0}
-    short, long = (params(epochs=epochs, plateau=plateau) for epochs in (3, 6))
+    dropping = plateau(factor=0.5, patience=0, cooldown=0, threshold=0.0, min_lr=0.0)
+    short, long = (params(epochs=epochs, plateau=dropping) for epochs in (3, 6))
     expected, whole = train(tmp_path / "whole", long, 0.5)
     assert len({row["lr"] for row in expected}) > 1
     train(tmp_path / "parts", short, 0.5)

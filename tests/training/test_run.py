@@ -14,7 +14,7 @@ from src.pipeline.errors import InputError
 from src.training.checkpoint import Checkpoint
 from src.training.run import Run
 from tests.conftest import tiny_data
-from tests.tiny import new_run, params
+from tests.tiny import DECISIVE, new_run, params, plateau
 
 
 def test_training_sees_the_augmented_images() -> None:
@@ -66,14 +66,8 @@ def test_a_restored_run_ends_as_one_that_went_on(
     schedule: str, precision: str, tmp_path: Path
 ) -> None:
     """Weights, rates and rows, to the bit; the plateau after it has dropped the rate."""
-    plateau: dict[str, Any] = {
-        "factor": 0.5,
-        "patience": 0,
-        "cooldown": 1,
-        "threshold": 0.0001,
-        "min_lr": 0.0,
-    }
-    wanted = params(epochs=4, schedule=schedule, plateau=plateau)
+    dropping = plateau(factor=0.5, patience=0, cooldown=1)
+    wanted = params(epochs=4, schedule=schedule, plateau=dropping)
 
     def new() -> Run:
         return new_run(wanted, 1.0, precision)

@@ -10,20 +10,20 @@ import torch
 from src.pipeline.errors import InputError
 from src.pipeline.files import write_json
 from src.pipeline.params import Stop
-from src.training.schedule import Rates, build_scheduler, read_rates, resolve_rates
-from tests.tiny import FOUND, new_run, params, rates, train
+from src.training.schedule import Rates, build_scheduler, read_rates, resolve_rates, stalled
+from tests.tiny import FOUND, new_run, params, plateau, rates, train
 
 
 def lrs(schedule: str, **train_values: Any) -> list[float]:
     """The learning rate of each step of a run that is not trained."""
     wanted = params(schedule=schedule, **train_values)
     run = new_run(wanted, 0.1)
-    rates = []
+    seen = []
     for _ in range(run.total_steps):
-        rates.append(run.lr)
+        seen.append(run.lr)
         run.optimizer.step()
         run.scheduler.step()  # type: ignore[call-arg]
-    return rates
+    return seen
 
 
 def test_one_cycle_rises_to_the_peak_and_falls_to_the_end() -> None:
@@ -80,26 +80,24 @@ def test_plateau_lowers_the_rate_when_validation_stalls(tmp_path: Path) -> None:
     """A rate too small to learn anything with: every epoch after the first is a stall."""
     wanted = params(
         epochs=14,
-        plateau={"factor": 0.5, "patience": 1, "cooldown": 0, "threshold": 0.0001, "min_lr": 0.0},
+        plateau=plateau(factor=0.5, patience=1, cooldown=0),
     )
     history, _ = train(tmp_path, wanted, 1e-6)
-    rates = [row["lr"] for row in history]
-    assert rates[:3] == [1e-6] * 3
-    assert set(rates) >= {1e-6, 5e-7, 2.5e-7}
+    seen = [row["lr"] for row in history]
+    assert seen[:3] == [1e-6] * 3
+    assert set(seen) >= {1e-6, 5e-7, 2.5e-7}
 
 
 def test_plateau_waits_for_its_patience_and_then_cools_down() -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-    wanted = params(
-        plateau={"factor": 0.5, "patience": 1, "cooldown": 2, "threshold": 0.0001, "min_lr": 0.0}
-    ).train
+    wanted = params(plateau=plateau(factor=0.5, patience=1, cooldown=2)).train
     scheduler = build_scheduler(optimizer, wanted, Rates(0.01, 0.1, 0.01), per_epoch=10)
-    rates = []
+    seen = []
     for _ in range(11):
         scheduler.step(1.0)
-        rates.append(optimizer.param_groups[0]["lr"])
+        seen.append(optimizer.param_groups[0]["lr"])
     # The first is the best so far, two are too many; then two do not count, and two are again.
-    assert rates == [0.1] * 2 + [0.05] * 4 + [0.025] * 4 + [0.0125]
+    assert seen == [0.1] * 2 + [0.05] * 4 + [0.025] * 4 + [0.0125]
 
 
 def test_a_cycle_needs_two_rates() -> None:
@@ -137,9 +135,9 @@ def test_the_rates_of_each_schedule() -> None:
         ("one_cycle", 0.4): Rates(0.2, 0.4, 0.1),
         ("cyclic", 0.4): Rates(0.2, 0.4, 0.2),
     }
-    for (schedule, lr), rates in expected.items():
+    for (schedule, lr), found_rates in expected.items():
         wanted = params(lr=lr, schedule=schedule, one_cycle=cycle, cyclic=own)
-        assert resolve_rates(wanted.train, FOUND) == rates
+        assert resolve_rates(wanted.train, FOUND) == found_rates
     found = params(lr=0.4, schedule="cyclic", cyclic=own | {"base_lr": "base_lr"})
     assert resolve_rates(found.train, FOUND).floor == FOUND["base_lr"]
 
@@ -166,8 +164,8 @@ def test_training_has_stalled(
 
 def test_plateau_goes_no_lower_than_min_lr_and_by_its_threshold() -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-    plateau = {"factor": 0.1, "patience": 0, "cooldown": 0, "threshold": 0.1, "min_lr": 0.002}
-    wanted = params(plateau=plateau)
+    dropping = plateau(factor=0.1, patience=0, cooldown=0, threshold=0.1, min_lr=0.002)
+    wanted = params(plateau=dropping)
     scheduler = build_scheduler(optimizer, wanted.train, rates(wanted, 0.1), per_epoch=10)
     seen = []
     # 0.95 is lower, but not by a tenth; 0.8 is.
