@@ -216,5 +216,5 @@ def test_a_stage_names_what_is_wrong_and_exits_with_1(project: Path, values: Any
     write_params(project, values)
     result = run(project, "dvc", "repro", "download", check=False)
     assert result.returncode != 0
-    assert "error: train.batch_size: 0 is not at least 2 (params.yaml)" in result.stderr
+    assert "error in download: train.batch_size: 0 is not at least 2 (params.yaml)" in result.stderr
     assert "Traceback" not in result.stderr

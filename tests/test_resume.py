@@ -338,7 +338,7 @@ def test_a_damaged_state_is_refused(damage: str, interrupted: Path) -> None:
     state.write_bytes(content if damage == "flipped" else malicious)
     result = run(interrupted, *COMMAND, check=False)
     assert result.returncode == 1
-    assert f"error: resume/{state.name}: is damaged" in result.stderr
+    assert f"error in train: resume/{state.name}: is damaged" in result.stderr
     assert "RESUME=0 dvc repro" in result.stderr
     assert "Traceback" not in result.stderr
     assert not witness.exists()
@@ -358,4 +358,4 @@ def test_two_trainers_never_share_the_folder(prepared: Path, tmp_path: Path) -> 
     first.communicate()
     assert not (folder / "plots/model.txt").exists(), "what is refused writes nothing"
     assert second.returncode == 1
-    assert "error: resume: another training is running here" in second.stderr
+    assert "error in train: resume: another training is running here" in second.stderr

@@ -176,7 +176,7 @@ def test_params_left_half_edited_are_named(
     write_params(tmp_path, values)
     before = stage.read_inputs("train")
     (tmp_path / "params.yaml").write_text(text)
-    with pytest.raises(InputError, match=r"train: params\.yaml, .* cannot be read") as raised:
+    with pytest.raises(InputError, match=r"^params\.yaml, .* cannot be read") as raised:
         stage.check_unchanged("train", before)
     assert "\n" not in str(raised.value)
 
@@ -220,7 +220,7 @@ def test_every_stage_fails_where_its_input_changed(
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(definition))
     write_params(tmp_path, values)
     stage.run_stage("evaluate", lambda *_: None)
-    with pytest.raises(SystemExit, match=r"^error: evaluate: changed while it ran: code\.py;"):
+    with pytest.raises(SystemExit, match=r"^error in evaluate: changed while it ran: code\.py;"):
         stage.run_stage("evaluate", lambda *_: (tmp_path / "code.py").write_text("a = 2\n"))
 
 
@@ -243,7 +243,7 @@ def test_code_edited_during_training_fails_the_stage(clone: Path) -> None:
         file.write("# edited\n")
     output, _ = process.communicate()
     assert process.returncode != 0
-    assert "train: changed while it ran: src/training/schedule.py" in output
+    assert "error in train: changed while it ran: src/training/schedule.py" in output
     assert "train" in changed_stages(clone)
     assert not (clone / "models/model.safetensors").exists()
     assert not (clone / "metrics/train.json").exists()

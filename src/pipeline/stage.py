@@ -66,7 +66,7 @@ def read_inputs(name: str) -> Inputs:
             inputs |= leaves(value, f"params.yaml: {key}")
     except (yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError, OSError) as error:
         raise InputError(
-            f"{name}: params.yaml, dvc.yaml or an input cannot be read "
+            "params.yaml, dvc.yaml or an input cannot be read "
             f"({' '.join(str(error).split())}); nothing is recorded. Mend it and run again"
         ) from error
     return inputs
@@ -94,7 +94,7 @@ def check_unchanged(name: str, before: Inputs) -> None:
     changed = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
     if changed:
         raise InputError(
-            f"{name}: changed while it ran: {', '.join(changed)}; its result belongs to neither "
+            f"changed while it ran: {', '.join(changed)}; its result belongs to neither "
             "state, so nothing is recorded. Run the command again"
         )
 
@@ -108,7 +108,7 @@ def run_stage(name: str, main: Callable[[Params, Inputs], None]) -> None:
         main(load_params(), inputs)
         check_unchanged(name, inputs)
     except InputError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error in {name}: {error}")
     except Stopped as stop:
         # The same command would throw away what has just been saved.
         afresh = os.environ.get("RESUME") == "0"

@@ -240,7 +240,7 @@ def test_bad_params_are_refused_before_anything_heavy_is_loaded(tmp_path: Path) 
         check=False,
     )
     assert result.returncode == 1
-    assert result.stderr.strip().startswith("error: train.lr: 'abc' is not slide")
+    assert result.stderr.strip().startswith("error in train: train.lr: 'abc' is not slide")
     assert "Traceback" not in result.stderr
     assert result.stdout.strip() == "[]"
 
