@@ -11,11 +11,11 @@ from pathlib import Path
 
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torchvision.models.resnet import BasicBlock
 
 from benchmarks.rates import SIDE, measured, read_results
 from benchmarks.setting import changed, new_run, quick_params, settings_of
 from src.data.dataset import TrainingData, read_training_data
+from src.network.blocks import BasicBlock
 from src.pipeline.params import Params
 from src.pipeline.paths import DATA
 from src.training.run import Run

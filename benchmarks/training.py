@@ -166,7 +166,7 @@ def other_rates(data: TrainingData, settings: Settings, wait: Wait) -> dict[str,
         f"loader alone, {workers or 'no'} workers": loader_rate(data, settings, workers, wait)
         for workers in sorted({0, settings.workers})
     }
-    model = build_model("resnet18", 10).to(device, memory_format=torch.channels_last).eval()
+    model = build_model("resnet18", 10).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     normalize = Normalize(data.mean, data.std, device)
     # A GPU is not filled by less than a test set.
     seen = 10_000 if device.type == "cuda" else 500

@@ -15,7 +15,7 @@ from src.pipeline.errors import InputError
 
 # mallopt parameters in glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-LIBRARIES = ("albumentations", "numpy", "opencv-python-headless", "torchvision")
+LIBRARIES = ("albumentations", "numpy", "opencv-python-headless")
 # Environment variables that choose kernels, and with them the last bits.
 SWITCHES = ("ATEN_CPU_CAPABILITY", "CUBLAS", "CUDNN", "DNNL", "MKL", "NVIDIA_TF32", "ONEDNN")
 # Threads are told apart by their number, however it was set.

@@ -56,7 +56,7 @@ def test_a_result_says_how_it_was_made() -> None:
         assert len(result["commit"]) == 40
         assert result["command"]
         assert result["seconds_of_epochs"] > 0
-        for key in ("hardware", "device", "precision", "python", "torch", "torchvision"):
+        for key in ("hardware", "device", "precision", "python", "torch"):
             assert result[key], key
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from src.data.records import SIDE
+from src.network.blocks import BasicBlock, Bottleneck
 
 MEGABYTE = 2**20
 

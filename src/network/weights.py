@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torchvision.models.resnet import ResNet
 
 from src.data.normalize import Normalize
 from src.data.tensors import load_tensors, save_tensors
 from src.device import start
+from src.network.blocks import ResNet
 from src.network.resnet import ARCHITECTURES, build_model
 from src.pipeline.errors import InputError, remake
 
@@ -33,7 +33,7 @@ def load_trained(path: Path, num_classes: int, mean: list[float], std: list[floa
     """
     model, about = load_model(path, num_classes)
     device, resolved = start(about["precision"], deterministic=True)
-    model.to(device, memory_format=torch.channels_last)
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Trained(model, Normalize(mean, std, device), resolved)
 
 

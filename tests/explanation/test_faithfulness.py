@@ -3,10 +3,10 @@
 import pytest
 import torch
 from torch import nn
-from torchvision.models.resnet import ResNet
 
 from src.data.normalize import Normalize
 from src.explanation.faithfulness import delete, faithfulness
+from src.network.blocks import ResNet
 from src.network.resnet import build_model
 from src.network.weights import Trained
 

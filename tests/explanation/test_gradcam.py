@@ -3,9 +3,9 @@
 import pytest
 import torch
 from torch import nn
-from torchvision.models.resnet import ResNet
 
 from src.explanation.gradcam import grad_cam, unit_peak
+from src.network.blocks import ResNet
 from src.network.resnet import build_model
 
 LAYERS = ["layer1", "layer2", "layer3", "layer4"]
