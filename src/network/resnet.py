@@ -1,7 +1,7 @@
 """ResNet for 32×32 images on torchvision's blocks (He et al. 2015, arXiv 1512.03385).
 
-A 3×3 stem without max-pooling, then torchvision's four stages; 11,173,962 parameters for
-resnet18 and ten classes. Mean pooling at the end makes it free of the resolution.
+It has a 3×3 stem without max-pooling, then torchvision's four stages: 11,173,962 parameters for
+resnet18 and ten classes. Mean pooling at the end lets it take images of any resolution.
 """
 
 import torch
@@ -18,7 +18,7 @@ ARCHITECTURES = {
 
 
 def build_model(arch: str, num_classes: int, seed: int = 0) -> ResNet:
-    """The untrained network, (B, 3, H, W) to (B, num_classes) logits, initialised from `seed`."""
+    """Build the untrained network, (B, 3, H, W) to (B, num_classes) logits, initialised by seed."""
     block, depths = ARCHITECTURES[arch]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
