@@ -91,7 +91,7 @@ def test_a_difference_is_named_and_fails(
     write(repository, word="two", b=2, a=1)
     output, status = said(monkeypatch, capfd)
     assert status == "2 of 2 files are not the same"
-    assert "different in their form\n" in output
+    assert "different in form only\n" in output
 
 
 def test_base_is_run_once(
