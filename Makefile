@@ -1,15 +1,15 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
-# Apple's make runs simple lines itself, and would look for their programs in its own PATH.
+# Without this, Apple's make runs simple lines itself and looks for programs in its own PATH.
 SHELL := /bin/bash
 OUTSIDE := PATH='$(PATH)'
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# Once set up, nothing below needs the network.
+# Nothing below needs the network after set-up.
 export NO_ALBUMENTATIONS_UPDATE := 1
 READY := .venv/.ready
 VERSION := import sys; print("%d.%d" % sys.version_info[:2])
 
-# A Python that is named is meant, also where .venv has another version.
+# If the command line names a PYTHON of another version, .venv is made anew with it.
 ifeq ($(origin PYTHON),command line)
 ifneq ($(shell $(OUTSIDE) $(PYTHON) -c '$(VERSION)' 2>&1),$(shell .venv/bin/python -c '$(VERSION)' 2>&1))
 .PHONY: $(READY)
@@ -19,12 +19,12 @@ endif
 .PHONY: help demo repro quick best test test-all check same-bits bench figures lock
 help:
 	@echo "make demo      the whole pipeline on the built-in sample, in minutes, on a CPU"
-	@echo "make repro     the real one, on CIFAR-10: 93.6%, in minutes on a GPU, in hours on a CPU"
+	@echo "make repro     the whole pipeline on CIFAR-10: 93.6%, in minutes on a GPU, in hours on a CPU"
 	@echo "make quick     a recipe for two CPU cores: 87% in 13 to 65 minutes"
-	@echo "make best      a recipe meant for accuracy, on a GPU; not run to its end yet"
-	@echo "make test      checks and tests, 3 to 7 minutes on two cores; make test-all: the exhaustive ones too"
-	@echo "make same-bits BASE=<commit>   does this working copy compute what that commit computes?"
-	@echo "make bench     images a second beside the usual script, on this machine"
+	@echo "make best      a recipe for accuracy, on a GPU; nobody has run it to its end yet"
+	@echo "make test      checks and tests, 3 to 7 minutes on two cores; make test-all adds the exhaustive tests"
+	@echo "make same-bits BASE=<commit>   check that this working copy computes what that commit computes"
+	@echo "make bench     compare images a second with the usual script's, on this machine"
 	@echo "make figures   copy the last run's pictures and log of epochs into docs"
 	@echo "make lock      pin the newest dependencies in requirements.txt"
 

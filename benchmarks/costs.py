@@ -1,4 +1,4 @@
-"""What the promises cost: checkpoints, keyed augmentation, start-up, an all-cached repro."""
+"""Measure what the promises cost: checkpoints, keyed augmentation, start-up, a cached repro."""
 
 import random
 import statistics
@@ -29,7 +29,7 @@ def median_seconds(work: Callable[[], object], times: int) -> float:
 
 
 def checkpoint_seconds() -> float:
-    """Writing the whole state of a ResNet-18 run, flushed to the disk."""
+    """Seconds to write the whole state of a ResNet-18 run and flush it to the disk."""
     run = new_run(sample(2 * BATCH), settings_of(benchmark_params(1)))
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Checkpoint(Path(folder), {"run": "benchmark"}, 60)
@@ -37,7 +37,7 @@ def checkpoint_seconds() -> float:
 
 
 def augmentation_microseconds() -> dict[str, float]:
-    """An image through the pipeline of the quick recipe, with and without keys, in turn."""
+    """Microseconds to augment an image as the quick recipe does, with and without keys, in turn."""
     images = sample(500).train.images
     augment = Augment(benchmark_params(1).augment, 0)
     augment.pipeline.set_random_state(np.random.default_rng(0), random.Random(0))
@@ -51,7 +51,7 @@ def augmentation_microseconds() -> dict[str, float]:
 
 
 def startup_seconds(stage: str) -> float:
-    """Everything that a stage imports, in a new process, with its files in memory."""
+    """Seconds in which a new process imports all that a stage imports, with the files in memory."""
     lines = Path(f"stages/{stage}.py").read_text().splitlines()
     imports = [line.strip() for line in lines if line.startswith(("    from ", "    import "))]
     command = [sys.executable, "-c", "\n".join([f"import stages.{stage}", *imports])]
@@ -60,7 +60,7 @@ def startup_seconds(stage: str) -> float:
 
 
 def cached_repro_seconds() -> float | None:
-    """`dvc repro` in demo/ when nothing has changed; None where it would run a stage."""
+    """Seconds of `dvc repro` in demo/ when nothing has changed; None if it would run a stage."""
     status = [sys.executable, "-m", "dvc", "status", "--quiet"]
     if subprocess.run(status, cwd="demo", check=False).returncode:
         return None
@@ -73,7 +73,7 @@ def main() -> None:
     augmentation = augmentation_microseconds()
     startup = {stage: startup_seconds(stage) for stage in STAGES}
     repro = cached_repro_seconds()
-    print(f"checkpoint: {state:.2f} s, {state / 60:.2%} of training at one every 60 s")
+    print(f"checkpoint: {state:.2f} s, {state / 60:.2%} of training time at one every 60 s")
     print(
         f"augmentation: {augmentation['keyed']:.0f} µs an image, "
         f"{augmentation['unkeyed']:.0f} without keys"

@@ -1,7 +1,8 @@
-"""What each lever for short trainings gives: one epoch at 16 px over three seeds, on validation.
+"""What does each lever give a short training? One epoch at 16 px, three seeds, validation images.
 
-Needs data/ (`dvc repro download`) and about 20 minutes on two cores with bf16; each training goes
-into bench/levers.json at once, and a second call goes on from there: delete it to measure anew.
+The study needs data/ (`dvc repro download`) and about 20 minutes on two cores with bf16. It writes
+each result to bench/levers.json at once, and a second call goes on from that file; delete the file
+to measure anew.
 """
 
 import statistics
@@ -24,23 +25,23 @@ from src.training.validation import validate
 RESULTS = Path("bench/levers.json")
 SEEDS = range(3)
 PEAK = 0.05
-AVERAGE = 0.99  # weight of the past a step: over about the last 100 steps
+AVERAGE = 0.99  # weight of the past at each step: the mean covers about the last 100 steps
 Lever = Callable[[Run], None]
 
 
 def own_group(rate: float, run: Run) -> None:
-    """Batch norm and bias at `rate` times the others' learning rate, without weight decay."""
+    """Give batch norm and bias `rate` times the others' learning rate, and no weight decay."""
     (group,) = run.optimizer.param_groups
     small = [p for p in group["params"] if p.dim() == 1]
     group["params"] = [p for p in group["params"] if p.dim() > 1]
     rates = {k: rate * group[k] for k in ("lr", "initial_lr", "max_lr", "min_lr")}
     run.optimizer.add_param_group({**group, **rates, "params": small, "weight_decay": 0.0})
-    # A step recorded for a GPU has one rate.
+    # A step that is recorded for a GPU has only one rate, so no step is recorded here.
     run.device_step = run.compute
 
 
 def quiet_branches(run: Run) -> None:
-    """Each residual branch starts at zero (Goyal et al. 2017, arXiv 1706.02677, §5.1)."""
+    """Start each residual branch at zero (Goyal et al. 2017, arXiv 1706.02677, §5.1)."""
     for block in run.model.modules():
         if isinstance(block, BasicBlock):
             nn.init.zeros_(block.bn2.weight)
@@ -56,7 +57,7 @@ LEVERS: dict[str, tuple[dict[str, float], Lever]] = {
 
 
 def training(params: Params, lever: Lever, data: TrainingData) -> dict[str, float]:
-    """Validation accuracy after the training, and that of the averaged weights."""
+    """Validation accuracy of the last weights and of the averaged weights."""
     run = new_run(data, settings_of(params), PEAK)
     lever(run)
     average = AveragedModel(run.model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True)

@@ -1,8 +1,8 @@
 """Does the range test's rate train well? Range tests over seeds, short trainings at fixed rates.
 
-Judged on validation images only. Needs data/ (`dvc repro download`) and about 40 minutes on two
-cores; each measurement goes into bench/rates.json at once, and a second call goes on from there:
-delete it to measure anew. The figure goes to docs/rates.png.
+Only validation images judge the rates. The study needs data/ (`dvc repro download`) and about 40
+minutes on two cores. It writes each result to bench/rates.json at once, and a second call goes on
+from that file; delete the file to measure anew. The figure goes to docs/rates.png.
 """
 
 import json
@@ -47,7 +47,7 @@ COLOURS = {
 
 
 def suggestions(params: Params, seed: int, data: TrainingData) -> dict[str, float]:
-    """Each suggestion, and the rounded bounds, of one range test on all training images."""
+    """Suggestions and rounded bounds of one range test on all training images."""
     params = params.model_copy(update={"seed": seed})
     model = build_model(params.model.arch, len(data.classes), seed)
     found = range_test(model, data, params.lr_find, settings_of(params))
@@ -55,7 +55,7 @@ def suggestions(params: Params, seed: int, data: TrainingData) -> dict[str, floa
 
 
 def short_training(params: Params, data: TrainingData, lr: float) -> dict[str, float]:
-    """Validation loss and accuracy after one epoch; nothing where it diverges."""
+    """Validation loss and accuracy after one epoch; empty if training diverges."""
     run = new_run(data, settings_of(params), lr)
     try:
         for images, labels in run.batches():
@@ -71,7 +71,7 @@ def read_results(path: Path) -> Results:
 
 
 def measured(path: Path, name: str, measure: Callable[[], dict[str, float]]) -> None:
-    """Measure, print and keep in `path`, unless an earlier call did."""
+    """Measure and keep the result in `path`, unless an earlier call did; then print it."""
     results = read_results(path)
     if name not in results:
         results[name] = measure()
@@ -81,7 +81,7 @@ def measured(path: Path, name: str, measure: Callable[[], dict[str, float]]) -> 
 
 
 def build_rates(results: Results) -> Figure:
-    """Validation accuracy at each rate, and where each seed's suggestions lie."""
+    """Draw the validation accuracy at each rate, and where each seed's suggestions lie."""
     figure = new_figure(10, 5)
     axes = figure.subplots()
     for schedule, label, style in (

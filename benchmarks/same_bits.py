@@ -1,8 +1,8 @@
 """Does this working copy compute, byte for byte, what another commit computes?
 
 `make same-bits BASE=<commit>` runs both on this machine, each in a clone of its own: the demo from
-nothing and, where CIFAR10_ARCHIVE names the data, all five stages of the default recipe on a few
-images. It compares every output that their dvc.yaml files name. The outputs of BASE are kept in
+nothing and, if CIFAR10_ARCHIVE names the data, all five stages of the default recipe on a few
+images. It compares every output that their dvc.yaml files name. It keeps the outputs of BASE in
 bench/same_bits for the next comparison, under a name that covers the machine and its packages.
 """
 
@@ -44,9 +44,9 @@ def git(*words: str, **env: str) -> str:
 
 
 def snapshot() -> str:
-    """A commit of the working copy as it is, with the new files that git does not ignore.
+    """Commit the working copy as it is, with the new files that git does not ignore.
 
-    No branch, index or file of the repository changes.
+    This changes no branch, index or file of the repository.
     """
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": f"{folder}/index"}
@@ -59,14 +59,14 @@ def snapshot() -> str:
 
 
 def clone(commit: str, folder: Path) -> None:
-    """The commit checked out in a repository of its own, which borrows this one's objects."""
+    """Check the commit out in a repository of its own, which borrows this one's objects."""
     git("clone", "--quiet", "--shared", "--no-checkout", git("rev-parse", "--show-toplevel"),
         str(folder))  # fmt: skip
     git("-C", str(folder), "checkout", "--quiet", "--detach", commit)
 
 
 def shorten(values: dict[str, Any]) -> None:
-    """Put the probe's values where `values` has their names."""
+    """Set the probe's values in `values`, except those whose names it lacks."""
     for name, value in PROBE.items():
         *sections, last = name.split(".")
         place: Any = values
@@ -84,15 +84,15 @@ def outputs(project: Path) -> Iterator[str]:
 
 
 def reproduce(project: Path) -> Outputs:
-    """Run the project's pipeline from nothing; what it wrote, by path."""
+    """Run the project's pipeline from nothing, and return what it wrote, by path."""
     env = {key: value for key, value in os.environ.items() if key != "RESUME"}
     if subprocess.run(["dvc", "repro", "--force"], cwd=project, env=env, check=False).returncode:
-        sys.exit(f"error: `dvc repro` failed in {project}; its words are above")
+        sys.exit(f"error: `dvc repro` failed in {project}; its own message is above")
     return {path: (project / path).read_bytes() for path in outputs(project)}
 
 
 def run_tree(commit: str, folder: Path) -> Outputs:
-    """All that the demo and, with data at hand, the probe write at a commit."""
+    """Run the demo at a commit and, with data at hand, the probe; return all that they write."""
     clone(commit, folder)
     found = {f"demo/{path}": content for path, content in reproduce(folder / "demo").items()}
     if "CIFAR10_ARCHIVE" in os.environ:
@@ -105,7 +105,7 @@ def run_tree(commit: str, folder: Path) -> Outputs:
 
 
 def kept_name(commit: str) -> str:
-    """A name for what a commit computes here: it covers the code, machine, packages, switches."""
+    """A name for a commit's outputs here; it covers code, machine, packages and switches."""
     cpu = Path("/proc/cpuinfo")
     model = [line for line in cpu.read_text().splitlines() if line.startswith("model name")][:1] \
         if cpu.exists() else [platform.processor()]  # fmt: skip
@@ -118,7 +118,7 @@ def kept_name(commit: str) -> str:
 
 
 def base_outputs(commit: str, folder: Path) -> Outputs:
-    """What BASE writes: kept from an earlier call, or made and kept now."""
+    """The outputs of BASE, kept from an earlier call or else made and kept now."""
     kept = KEPT / kept_name(commit)
     if not kept.exists():
         unfinished = kept.with_suffix(".tmp")
@@ -139,7 +139,7 @@ def differing_keys(before: bytes, after: bytes) -> list[str]:
 
 
 def compare(before: Outputs, after: Outputs) -> list[tuple[str, str]]:
-    """(file, verdict) of every file, matched by path or else by the same name elsewhere."""
+    """(file, verdict) of every file; a file is matched by path, or else by name elsewhere."""
     rows, unmatched = [], dict(after)
     for path, content in sorted(before.items()):
         top, name = path.split("/")[0], Path(path).name
@@ -151,7 +151,7 @@ def compare(before: Outputs, after: Outputs) -> list[tuple[str, str]]:
         other = unmatched.pop(match)
         verdict = "same" if other == content else "different"
         if verdict == "different" and path.endswith(".json"):
-            verdict += f" in {', '.join(differing_keys(content, other)) or 'their form'}"
+            verdict += f" in {', '.join(differing_keys(content, other)) or 'form only'}"
         rows.append((path if match == path else f"{path} -> {match}", verdict))
     return rows + [(path, "only in the working copy") for path in sorted(unmatched)]
 

@@ -28,7 +28,7 @@ def sample(images: int) -> TrainingData:
 
 
 def changed(params: Params, **sections: dict[str, Any]) -> Params:
-    """params with some values of some sections replaced."""
+    """A copy of params in which the sections have these values."""
     updates = {
         name: getattr(params, name).model_copy(update=values) for name, values in sections.items()
     }
@@ -36,7 +36,7 @@ def changed(params: Params, **sections: dict[str, Any]) -> Params:
 
 
 def quick_params() -> Params:
-    """The quick recipe, whose mirror and shift the other loops have too."""
+    """The quick recipe; the other loops mirror and shift images as it does."""
     values = yaml.safe_load(Path("params.yaml").read_text())
     return Params.model_validate(merge(values, read_recipe("quick")))
 
@@ -50,7 +50,7 @@ def benchmark_params(epochs: int) -> Params:
 
 
 def settings_of(params: Params) -> Settings:
-    """Parameters on this machine."""
+    """The settings that the parameters give on this machine."""
     return prepare(params.train, params.optimizer, params.augment, params.seed)
 
 
@@ -71,5 +71,5 @@ def rate(steps: Iterator[object], count: int, images: int, wait: Wait) -> float:
 
 
 def waiting(device: torch.device) -> Wait:
-    """What returns when the device has done all that was asked of it."""
+    """A function that returns when the device has finished all its work."""
     return torch.accelerator.synchronize if device.type != "cpu" else lambda: None

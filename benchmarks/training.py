@@ -1,8 +1,8 @@
-"""Images a second in training beside the usual script, in turn, on this machine.
+"""How many images a second does training reach here, and how many does the usual script reach?
 
-Each other loop has a process of its own, as its users run it. The built-in sample serves as
-data, so nothing needs to be downloaded; speed does not depend on what the images show. On a CPU
-read the ratios: machines are noisy, and loops that run in turn share the noise.
+The loops run in turn. Each other loop has a process of its own, as its users run it. The built-in
+sample serves as data, so nothing needs to be downloaded; speed does not depend on what the images
+show. On a CPU read the ratios: machines are noisy, and loops that run in turn share the noise.
 """
 
 import resource
@@ -42,14 +42,14 @@ from src.network.weights import Trained
 from src.pipeline.files import write_json
 from src.training.run import Settings
 
-# 0.555 G multiply-adds forward, times two, times three for training, as convolutions are defined;
-# Winograd's algorithm does with fewer.
+# 0.555 G multiply-adds forward, times two operations, times three for training. This counts
+# convolutions as they are defined; Winograd's algorithm needs fewer operations.
 GFLOP_AN_IMAGE = 3.33
 ROUNDS = 3
 OURS = "this project"
 OTHERS = {"usual script": (usual_steps, BATCH), "best public loop": (best_public_steps, 500)}
 
-Rate = Callable[[int], float]  # images a second over so many steps
+Rate = Callable[[int], float]  # images a second over a number of steps
 
 
 def our_steps(data: TrainingData, settings: Settings) -> Iterator[None]:
@@ -61,12 +61,12 @@ def our_steps(data: TrainingData, settings: Settings) -> Iterator[None]:
 
 
 def matmul_peak(device: torch.device, precision: str, wait: Wait) -> float:
-    """The best of square matrix products of several sizes, in GFLOP/s."""
+    """The best rate of square matrix products of several sizes, in GFLOP/s."""
     sides = (8192,) if device.type == "cuda" else (512, 1024, 2048)
     best = 0.0
     for side in sides:
         a = torch.randn(side, side, device=device, dtype=DTYPES[precision])
-        # As much work for each size.
+        # Each size gets the same amount of work.
         times = 5 * (sides[-1] // side) ** 3
         for _ in range(4):
             wait()
@@ -79,7 +79,7 @@ def matmul_peak(device: torch.device, precision: str, wait: Wait) -> float:
 
 
 def torch_model() -> nn.Module:
-    """The network on torch's own convolutions, as others have it."""
+    """The network with torch's own convolutions, as other projects have it."""
     model = build_model("resnet18", 10)
     for module in model.modules():
         if isinstance(module, Conv2d):
@@ -88,7 +88,7 @@ def torch_model() -> nn.Module:
 
 
 def serve(connection: Connection, name: str, images: int) -> None:
-    """Run in another process: the rate of a loop over as many steps as asked for, until the end."""
+    """Run in another process: take a number of steps, send a loop's rate over them, repeat."""
     set_threads()
     device, data = pick_device(), sample(images)
     loop, batch_size = OTHERS[name]
@@ -100,9 +100,9 @@ def serve(connection: Connection, name: str, images: int) -> None:
 
 @contextmanager
 def elsewhere(name: str, images: int) -> Iterator[Rate]:
-    """Another loop in its own process, out of reach of our settings, the C library's included.
+    """Run another loop in a process of its own, which none of our settings reach.
 
-    It waits while it isn't asked.
+    Those of the C library do not reach it either. The process waits until it is asked for a rate.
     """
     context = get_context("spawn")
     here, there = context.Pipe()
@@ -116,7 +116,7 @@ def elsewhere(name: str, images: int) -> Iterator[Rate]:
         return result
 
     try:
-        measured(1)  # its start-up ends before anything is measured
+        measured(1)  # the process finishes its start-up before anything is measured
         yield measured
     finally:
         here.close()
@@ -126,13 +126,14 @@ def elsewhere(name: str, images: int) -> Iterator[Rate]:
 def training_rates(
     data: TrainingData, settings: Settings, wait: Wait
 ) -> tuple[dict[str, list[float]], list[float], float]:
-    """Rates of each loop and the machine's peak, in turn, so that they share its noise.
+    """Each loop's rates, the machine's peaks, and this project's peak memory in MB.
 
-    Third: the peak memory in MB when only this project's training has run.
+    Rates and peaks are measured in turn, so that they share the machine's noise. The memory is
+    read when only this project's training has run.
     """
     cuda = settings.device.type == "cuda"
     ours = our_steps(data, settings)
-    # In fp32 on a CPU a step takes seconds.
+    # A step in fp32 on a CPU takes seconds.
     steps = 200 if cuda else 4 if settings.precision == "bf16" else 2
     names = list(OTHERS) if cuda else ["usual script"]
     rates: dict[str, list[float]] = {name: [] for name in (OURS, *names)}
@@ -160,7 +161,7 @@ def loader_rate(data: TrainingData, settings: Settings, workers: int, wait: Wait
 
 
 def other_rates(data: TrainingData, settings: Settings, wait: Wait) -> dict[str, float]:
-    """The loader alone, evaluation and Grad-CAM, in images a second."""
+    """Images a second of the loader alone, of evaluation and of Grad-CAM."""
     device = settings.device
     loading = {
         f"loader alone, {workers or 'no'} workers": loader_rate(data, settings, workers, wait)
@@ -168,7 +169,7 @@ def other_rates(data: TrainingData, settings: Settings, wait: Wait) -> dict[str,
     }
     model = build_model("resnet18", 10).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     normalize = Normalize(data.mean, data.std, device)
-    # A GPU is not filled by less than a test set.
+    # Fewer images than a test set has do not fill a GPU.
     seen = 10_000 if device.type == "cuda" else 500
     few = data.train.subset(np.arange(seen))
     images = normalize(torch.from_numpy(few.images[:100]))
@@ -203,8 +204,8 @@ def main() -> None:
     settings = settings_of(benchmark_params(epochs=10_000))
     device, precision = settings.device, settings.precision
     wait = waiting(device)
-    # A GPU sees as many as CIFAR-10 has; on a CPU no loop should end an epoch, and start its
-    # workers anew, among the few steps measured.
+    # A GPU gets as many images as CIFAR-10 has. A CPU gets so many that no loop ends an epoch,
+    # and starts its workers anew, during the few steps that are measured.
     data = sample(50_000 if device.type == "cuda" else 3_000)
     rates, peaks, memory = training_rates(data, settings, wait)
     ours = rates[OURS]
@@ -220,7 +221,7 @@ def main() -> None:
     share = statistics.median(a * GFLOP_AN_IMAGE / b for a, b in zip(ours, peaks, strict=True))
     rows.append(
         f"matrix-multiply peak {peak:,.0f} GFLOP/s in {precision}; "
-        f"training's {GFLOP_AN_IMAGE} GFLOP an image come at {share:.0%} of it"
+        f"training, at {GFLOP_AN_IMAGE} GFLOP an image, reaches {share:.0%} of it"
     )
     rows.append(f"peak memory {memory:,.0f} MB; {settings.workers} loader workers")
     others = other_rates(data, settings, wait)

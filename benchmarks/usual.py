@@ -14,7 +14,7 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
 class PilImages(Dataset[tuple[Tensor, int]]):
-    """Images as PIL, cropped, mirrored and normalised one by one."""
+    """PIL images that are cropped, mirrored and normalised one by one."""
 
     def __init__(self, split: Split) -> None:
         self.images = [Image.fromarray(image) for image in split.images]
@@ -38,7 +38,7 @@ class PilImages(Dataset[tuple[Tensor, int]]):
 def usual_steps(
     model: nn.Module, split: Split, batch_size: int, device: torch.device
 ) -> Iterator[float]:
-    """Train for ever; the loss after each step."""
+    """Train for ever, and yield the loss after each step."""
     model.to(device).train()
     loader = DataLoader(PilImages(split), batch_size, shuffle=True, num_workers=2, drop_last=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
@@ -56,9 +56,9 @@ def usual_steps(
 def best_public_steps(
     model: nn.Module, split: Split, batch_size: int, device: torch.device
 ) -> Iterator[float]:
-    """The best public loop for a GPU: eager, half precision, channels_last, all data there.
+    """The best public loop for a GPU: eager, half precision, channels_last, all data on it.
 
-    A random mirror an image and a random shift a batch, on the device.
+    The device mirrors each image at random and shifts each batch at random.
     """
     torch.backends.cudnn.benchmark = True
     model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]

@@ -19,7 +19,7 @@ def read_recipe(name: str) -> dict[str, Any]:
 
 
 def overrides(values: Any, prefix: str = "") -> Iterator[str]:
-    """`key=value` for each leaf, in the words of `dvc exp run -S`."""
+    """`key=value` for each leaf, as `dvc exp run -S` takes it."""
     if isinstance(values, dict):
         for name, value in values.items():
             yield from overrides(value, f"{prefix}.{name}".lstrip("."))
@@ -39,7 +39,7 @@ def in_hydra(value: Any) -> str:
 
 
 def merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """The values with a recipe's in their place."""
+    """The values, in which the recipe's changes replace the old ones."""
     return values | {
         key: merge(values[key], value) if isinstance(value, dict) else value
         for key, value in changes.items()
@@ -47,9 +47,9 @@ def merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_params(recipe: dict[str, Any], name: str) -> None:
-    """Stop where params.yaml has values that are neither the last commit's nor the recipe's.
+    """Stop if params.yaml has values that are neither the last commit's nor the recipe's.
 
-    `dvc exp run -S` writes into it, so an earlier recipe's values would become part of this one.
+    `dvc exp run -S` writes into params.yaml, so an earlier recipe's values would mix with this one.
     """
     git = subprocess.run(["git", "show", "HEAD:./params.yaml"], capture_output=True, check=False)
     if git.returncode:
@@ -61,13 +61,13 @@ def check_params(recipe: dict[str, Any], name: str) -> None:
     committed = yaml.safe_load(git.stdout)
     if found not in (committed, merge(committed, recipe)):
         sys.exit(
-            f"error: params.yaml differs from the last commit, and {name} says only what differs "
-            "from that; commit it, or go back with `git checkout params.yaml`"
+            f"error: params.yaml differs from the last commit, and {name} counts on that commit's "
+            "values; commit params.yaml, or restore it with `git checkout params.yaml`"
         )
 
 
 def free_name(name: str) -> str:
-    """NAME, or NAME-2 and so on where experiments have the names before: DVC takes none twice."""
+    """NAME, or NAME-2 and so on if experiments have the earlier names: DVC takes no name twice."""
     git = subprocess.run(
         ["git", "for-each-ref", "--format=%(refname)", "refs/exps"],
         capture_output=True,

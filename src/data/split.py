@@ -10,7 +10,7 @@ Indices = NDArray[np.int64]
 
 
 def shares(counts: Indices, total: int) -> Indices:
-    """How many of each class make a stratified sample of `total` (largest remainders)."""
+    """How many images of each class a stratified sample of `total` has (largest remainders)."""
     exact = counts * total / counts.sum()
     taken = np.floor(exact).astype(np.int64)
     largest_first = np.argsort(-(exact - taken), kind="stable")
@@ -31,9 +31,9 @@ def sample(labels: Indices, total: int, seed: int) -> Indices:
 def split(
     labels: Indices, val_size: int, train_limit: int | None, seed: int
 ) -> tuple[Indices, Indices]:
-    """Indices (train, validation); the limit is taken after the split, so validation stays.
+    """Indices (train, validation); the limit applies after the split, so validation stays the same.
 
-    labels: (N,) class indices. Raises InputError where a size leaves no image to train on.
+    labels: (N,) class indices. Raises InputError if val_size leaves no image to train on.
     """
     if val_size >= len(labels):
         raise InputError(

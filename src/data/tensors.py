@@ -1,7 +1,7 @@
-"""Named tensors on disk: safetensors, whole, with a digest of their own.
+"""Named tensors on disk, in safetensors files that appear whole and hold their own digest.
 
-No pickle, so no file can run code. All metadata stand in one key as sorted JSON, because
-several keys come out in random order; the digest makes a flipped bit an error.
+There is no pickle, so no file can run code. One key holds all metadata as sorted JSON, because
+several keys come out in random order. The digest turns a flipped bit into an error.
 """
 
 import hashlib
@@ -32,8 +32,8 @@ def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors with JSON-able metadata; the same input gives the same bytes."""
-    # contiguous(): channels_last weights are stored in their logical order.
+    """Write tensors with metadata that JSON can hold; the same input gives the same bytes."""
+    # contiguous() stores channels_last weights in their logical order.
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     about = {**metadata, "sha256": digest(plain, metadata)}
     text = json.dumps(about, sort_keys=True, allow_nan=False)
@@ -41,7 +41,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 
 def load_tensors(path: Path, mend: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors on the CPU and their metadata; InputError with `mend` for any damage."""
+    """Read tensors, onto the CPU, and their metadata; InputError with `mend` for any damage."""
     content = read_bytes(path, mend)
     try:
         tensors = load(content)

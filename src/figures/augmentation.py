@@ -1,4 +1,4 @@
-"""What augmentation makes of an image."""
+"""A sheet of training images, each beside what augmentation makes of it."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ from matplotlib.figure import Figure
 
 from src.figures.style import Picture, drawn, enlarge, new_sheet, picture, short, words
 
-# All in pixels; an image's pixel becomes SCALE × SCALE.
+# Sizes are in pixels; each pixel of an image becomes SCALE × SCALE pixels.
 SCALE = 4
 MARGIN, LETTER, HEADER, GAP = 30, 14, 120, 10
 
 
 def build_augmentation(originals: Picture, draws: Picture, names: Sequence[str]) -> Figure:
-    """Each row an original beside its draws.
+    """Each row shows an original beside its random draws.
 
     originals: (R, H, W, 3); draws: (R, K, H, W, 3); names: (R,) classes.
     """

@@ -1,4 +1,4 @@
-"""What the test set says: confusion, calibration, and each class's scores."""
+"""Figures of the test results: confusion, calibration, and each class's scores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from src.figures.style import (
 )
 
 if TYPE_CHECKING:
-    # Named alone: figures need no torch.
+    # These names serve only as types, so figures need no torch.
     from src.evaluation.calibration import Bin
 
 SERIES = [(BLUE, "o"), (ORANGE, "s")]
@@ -34,7 +34,7 @@ FEW = 10  # an accuracy over fewer images than this is mostly chance
 
 
 def build_confusion(counts: NDArray[np.int64], names: Sequence[str]) -> Figure:
-    """Counts in every cell, its colour the share of the actual class.
+    """Each cell shows a count; its colour shows the share of the actual class.
 
     counts: (C, C), rows actual, columns predicted.
     """
@@ -43,7 +43,7 @@ def build_confusion(counts: NDArray[np.int64], names: Sequence[str]) -> Figure:
     figure = new_figure(side + 2.7, side + 1.7)
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    # The square root, so that mistakes of a few per cent are not all white.
+    # The square root keeps mistakes of a few per cent from all looking white.
     norm = PowerNorm(0.5, vmin=0, vmax=1)
     image = axes.imshow(shares, cmap="Blues", norm=norm, interpolation="nearest")
     bar = figure.colorbar(image, ax=axes, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1], fraction=0.04)
@@ -59,7 +59,7 @@ def build_confusion(counts: NDArray[np.int64], names: Sequence[str]) -> Figure:
 
 
 def write_counts(axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
-    """Each count above zero, white where its cell is dark."""
+    """Write each count above zero, in white where its cell is dark."""
     for (row, column), count in np.ndenumerate(counts):
         if count:
             ink = "white" if shares[row, column] > 0.3 else INK
@@ -79,8 +79,8 @@ def name_cells(axes: Axes, names: Sequence[str]) -> None:
 def build_calibration(series: Mapping[str, tuple[Sequence[Bin], float]]) -> Figure:
     """A reliability diagram above a histogram of confidence (Guo et al. 2017, figure 1).
 
-    series: by name (as trained; after temperature scaling) the equal-width bins over [0, 1], the
-    empty ones included, and the expected calibration error; one series or two.
+    series: one or two; each name (as trained; after temperature scaling) has its equal-width bins
+    over [0, 1], empty ones included, and its expected calibration error.
     """
     figure = new_figure(6.5, 8)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -103,7 +103,7 @@ def build_calibration(series: Mapping[str, tuple[Sequence[Bin], float]]) -> Figu
 
 
 def draw_counts(axes: Axes, bins: Sequence[Bin], color: str, start: float, width: float) -> None:
-    """A bar for each bin that has images; start and width as shares of the bin."""
+    """Draw a bar for each bin that has images; start and width are shares of the bin."""
     for place, (_, _, count) in enumerate(bins):
         if count:
             left = (place + 0.05 + 0.9 * start) / len(bins)
@@ -111,7 +111,7 @@ def draw_counts(axes: Axes, bins: Sequence[Bin], color: str, start: float, width
 
 
 def build_classes(rows: Sequence[tuple[str, float, float, float]]) -> Figure:
-    """A bar of F1 for each class, the best above, with its precision and recall.
+    """Each class has a bar of F1, and marks for precision and recall; the best class is on top.
 
     rows: name, precision, recall, F1, in [0, 1].
     """

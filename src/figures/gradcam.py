@@ -1,4 +1,4 @@
-"""Images beside the evidence that Grad-CAM finds in them."""
+"""Sheets of images beside the evidence that Grad-CAM finds in them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from src.figures.style import (
 )
 
 if TYPE_CHECKING:
-    # Named alone: figures need no torch.
+    # These names serve only as types, so figures need no torch.
     from src.explanation.examples import Cam, Mistake, Sample
 
 EVIDENCE = matplotlib.colormaps["viridis"]
 OPACITY = 0.45
-# All in pixels; an image's pixel becomes SCALE × SCALE.
+# Sizes are in pixels; each pixel of an image becomes SCALE × SCALE pixels.
 SCALE = 5
 MARGIN, HEADER, GAP = 30, 140, 8
 LETTER = 13
@@ -38,7 +38,8 @@ MISTAKES_ACROSS, GUTTER, CAPTION = 5, 36, 92
 def overlay(image: Picture, cam: Cam, scale: int = SCALE) -> Picture:
     """The image in grey under the colours of its evidence, `scale` times as large.
 
-    image: (H, W, 3); cam: (h, w) in [0, 1]. Grey, since a green frog would read as evidence.
+    image: (H, W, 3); cam: (h, w) in [0, 1].
+    The image is grey, because a green frog would look like evidence.
     """
     large = enlarge(image, scale)
     height, width = large.shape[:2]
@@ -50,7 +51,7 @@ def overlay(image: Picture, cam: Cam, scale: int = SCALE) -> Picture:
 
 
 def place_overlay(figure: Figure, image: Picture, cam: Cam, left: int, top: int) -> None:
-    """An overlay on the sheet, which says so where the map is zero."""
+    """Place an overlay on the sheet, marked if its map shows no evidence at all."""
     pixels = overlay(image, cam)
     picture(figure, pixels, left, top)
     if not cam.any():
@@ -61,7 +62,7 @@ def place_overlay(figure: Figure, image: Picture, cam: Cam, left: int, top: int)
 
 
 def place_header(figure: Figure, title: str, subtitle: str) -> None:
-    """Title, subtitle, and the colours from low to high as they look over grey."""
+    """Place title, subtitle, and the colours from low to high as they look over grey."""
     words(figure, title, MARGIN, 20, size=12)
     words(figure, subtitle, MARGIN, 52, size=9)
     ramp = np.linspace(0, 1, 64)[None]
@@ -71,7 +72,7 @@ def place_header(figure: Figure, title: str, subtitle: str) -> None:
 
 
 def build_samples(rows: Sequence[Sample], layers: Sequence[str]) -> Figure:
-    """Each row an image, then the evidence for its predicted class at every layer."""
+    """Each row shows an image, then the evidence for its predicted class at every layer."""
     step, top_row = SCALE * rows[0].image.shape[0] + GAP, HEADER + 20
     lines = [line for row in rows for line in sample_label(row).split("\n")]
     start = MARGIN + LETTER * max(map(len, lines)) + GAP
@@ -86,7 +87,7 @@ def build_samples(rows: Sequence[Sample], layers: Sequence[str]) -> Figure:
 
 
 def place_sample(figure: Figure, row: Sample, left: int, top: int) -> None:
-    """One row: what is said of the image in the margin, the image at `left`, its maps."""
+    """Place one row: the label in the margin, the image at `left`, then its maps."""
     side = SCALE * row.image.shape[0]
     color = GREEN if row.predicted == row.actual else RED
     middle = {"va": "center", "linespacing": 1.5}
@@ -97,14 +98,14 @@ def place_sample(figure: Figure, row: Sample, left: int, top: int) -> None:
 
 
 def sample_label(row: Sample) -> str:
-    """In words whether the prediction is right, for those to whom its colour says nothing."""
+    """Say in words whether the prediction is right, for readers who cannot tell colours apart."""
     verdict = "✓ right" if row.predicted == row.actual else "✗ wrong"
     predicted = f"predicted {short(row.predicted)} ({row.probability:.2f})"
     return f"{verdict}\n{predicted}\ntrue {short(row.actual)}"
 
 
 def build_mistakes(rows: Sequence[Mistake]) -> Figure:
-    """Mistakes, five across: the image, the evidence for what was said and for what it is."""
+    """Five mistakes a row, each with its image and the evidence for both classes, said and true."""
     if not rows:
         figure = new_sheet(600, 200)
         words(figure, "No mistakes", 300, 100, ha="center", va="center", size=12)
@@ -124,7 +125,7 @@ def build_mistakes(rows: Sequence[Mistake]) -> Figure:
 
 
 def place_mistake(figure: Figure, row: Mistake, left: int, top: int) -> None:
-    """Three pictures, each map above its class and probability."""
+    """Place three pictures; below each map stand its class and probability."""
     side = SCALE * row.image.shape[0]
     said, is_ = left + side + GAP, left + 2 * (side + GAP)
     picture(figure, enlarge(row.image, SCALE), left, top)

@@ -1,4 +1,4 @@
-"""The learning rate range test as a curve with its suggestions."""
+"""The curve of the learning rate range test, with the rates that it suggests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from src.figures.style import (
 )
 
 if TYPE_CHECKING:
-    # Named alone: figures need no torch.
+    # These names serve only as types, so figures need no torch.
     from src.lr_range.curve import Curve
     from src.lr_range.range_test import Found
 
@@ -34,7 +34,7 @@ MARKERS = {"steep": "o", "valley": "^", "minimum": "s", "slide": "D"}
 def build_lr_find(found: Found, smoothed: Curve, mode: str) -> Figure:
     """The loss against the learning rate, with each rate that training can take on the curve.
 
-    smoothed: (n,), of found.losses; mode: exponential or linear.
+    smoothed: (n,), found.losses after smoothing; mode: exponential or linear.
     """
     figure = new_figure(10, 5)
     axes = figure.subplots()
@@ -45,7 +45,7 @@ def build_lr_find(found: Found, smoothed: Curve, mode: str) -> Figure:
     dots: dict[str, Any] = {"color": GREY, "alpha": 0.5, "markersize": 4}
     axes.plot(found.lrs, found.losses, ".", label="loss at each step", **dots)
     axes.plot(found.lrs, smoothed, color=BLUE, linewidth=2, label="smoothed")
-    # Hollow, so that marks on one spot all show.
+    # Marks are hollow, so that all of them show where they coincide.
     look: dict[str, Any] = {"markersize": 9, "fillstyle": "none", "markeredgewidth": 1.8}
     for (name, marker), color in zip(MARKERS.items(), COLORS, strict=True):
         measured = found.measured[name]
@@ -69,9 +69,9 @@ def scale_lr_axis(axes: Axes, lrs: Curve, mode: str) -> None:
 
 
 def loss_limits(losses: Curve, smoothed: Curve) -> tuple[float, float]:
-    """Room for the losses up to 1.5 times the first: where training blows up, the curve leaves."""
+    """Limits for losses up to 1.5 times the first; a curve that blows up leaves the figure."""
     seen = np.concatenate([losses, smoothed])
-    seen = seen[seen <= 1.5 * smoothed[0]]  # neither NaN nor infinity is
+    seen = seen[seen <= 1.5 * smoothed[0]]  # this drops NaN and infinity, too
     margin = 0.06 * np.ptp(seen) or 0.1
     return float(seen.min() - margin), float(seen.max() + margin)
 

@@ -1,4 +1,4 @@
-"""One look for every figure: sizes, colours, number formats, files equal to the byte."""
+"""One style for all figures: sizes, colours, number formats, files that repeat byte for byte."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,12 +22,12 @@ Picture = NDArray[np.uint8]
 DPI = 150
 # Okabe and Ito's palette: its colours differ for every common kind of colour blindness.
 BLUE, ORANGE, VERMILLION, PURPLE = "#0072B2", "#E69F00", "#D55E00", "#CC79A7"
-# Darker than the palette's, so that text in them is readable on white.
+# These are darker than the palette's, so that text in them is readable on white.
 GREEN, RED = "#006B4E", "#B03A00"
 INK, GREY, PALE = "#222222", "#666666", "#DDDDDD"
 
 LOOK: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+    "font.family": "DejaVu Sans",  # it comes with matplotlib, so every machine has it
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
@@ -54,7 +54,7 @@ LOOK: dict[str, Any] = {
 
 @contextmanager
 def look() -> Iterator[None]:
-    """The house style for the block, whatever the user's own matplotlibrc says."""
+    """Use the house style in the block, whatever the user's own matplotlibrc says."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(LOOK)
@@ -78,7 +78,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def drawn(build: Callable[P, Figure]) -> Callable[Concatenate[Path, P], None]:
-    """The function that writes to a path, given first, what `build` builds."""
+    """Turn `build` into a function that takes a path first and writes the figure to it."""
 
     @wraps(build)
     def draw(path: Path, /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -90,20 +90,20 @@ def drawn(build: Callable[P, Figure]) -> Callable[Concatenate[Path, P], None]:
 
 
 def picture(figure: Figure, pixels: Picture, left: int, top: int) -> None:
-    """Place pixels (H, W, 3) on a sheet, one for one."""
+    """Place pixels (H, W, 3) on a sheet without scaling them."""
     height = round(figure.get_figheight() * DPI)
     figure.figimage(pixels, xo=left, yo=height - top - pixels.shape[0], origin="upper")
 
 
 def words(figure: Figure, text: str, left: int, top: int, **look_of_text: Any) -> None:
-    """Place text on a sheet: its top left corner, unless `ha` or `va` say otherwise."""
+    """Place text on a sheet; left, top is its top left corner unless `ha` or `va` say otherwise."""
     width, height = figure.get_size_inches() * DPI
     options = {"ha": "left", "va": "top"} | look_of_text
     figure.text(left / width, 1 - top / height, text, **options)
 
 
 def enlarge(image: Picture, scale: int) -> Picture:
-    """Each pixel of (H, W, 3) as a square of scale × scale."""
+    """Turn each pixel of (H, W, 3) into a square of scale × scale pixels."""
     larger: Picture = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
     return larger
 
@@ -122,7 +122,7 @@ def plain(number: float) -> str:
 
 
 def short(name: str, length: int = 16) -> str:
-    """The name, cut with an ellipsis where it would run into its neighbour."""
+    """The name; an ellipsis cuts a long one, so that it does not run into its neighbour."""
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
@@ -131,7 +131,7 @@ def plain_ticks(axis: Axis) -> None:
 
 
 def log_lr_ticks(axis: Axis, low: float, high: float) -> None:
-    """Ticks for a logarithmic axis from low to high: 0.001, 0.01, …, or 1-2-5 in a short range."""
+    """Set ticks on a logarithmic axis from low to high: 0.001, 0.01, …; 1-2-5 in a short range."""
     steps = (1.0,) if high / low > 30 else (1.0, 2.0, 5.0)
     axis.set_major_locator(LogLocator(subs=steps))
     axis.set_minor_locator(NullLocator())

@@ -31,9 +31,9 @@ PANELS = [
 
 
 def build_training(history: History, lr: float, found: Mapping[str, float]) -> Figure:
-    """Four panels and the learning rate; panels of a row share their scale.
+    """Four panels and the learning rate; the panels of a row share a scale.
 
-    history: one row an epoch with epoch, lr, train_loss, train_accuracy in [0, 1] and, where
+    history: one row per epoch with epoch, lr, train_loss, train_accuracy in [0, 1] and, where
     there is a validation split, val_loss and val_accuracy; lr: the rate that training took;
     found: the range test's rates by name.
     """
@@ -51,14 +51,14 @@ def build_training(history: History, lr: float, found: Mapping[str, float]) -> F
 
 
 def column(history: History, key: str) -> NDArray[np.float64]:
-    """One value an epoch, NaN where there is none."""
+    """One value per epoch, NaN where the epoch has none."""
     return np.array([row.get(key) for row in history], dtype=np.float64)
 
 
 def draw_panel(
     axes: Axes, key: str, title: str, epochs: NDArray[np.float64], values: NDArray[np.float64]
 ) -> None:
-    """One curve with its best and last values marked, and written beside the title."""
+    """Draw one curve, mark its best and last values, and write them beside the title."""
     axes.set_title(title)
     epoch_axis(axes, epochs)
     accuracy = key.endswith("accuracy")
@@ -79,13 +79,13 @@ def draw_panel(
 
 
 def source(lr: float, found: Mapping[str, float]) -> str:
-    """Which of the range test's rates training took."""
+    """Say which of the range test's rates training took."""
     names = [name for name, rate in found.items() if rate == lr]
     return f"took {plain(lr)}, " + (f"lr_find's {' and '.join(names)}" if names else "a number")
 
 
 def draw_lr(axes: Axes, epochs: NDArray[np.float64], lrs: NDArray[np.float64], took: str) -> None:
-    """The learning rate, on a logarithmic scale unless it reaches zero."""
+    """Draw the learning rate, on a logarithmic scale unless it reaches zero."""
     epoch_axis(axes, epochs)
     axes.plot(epochs, lrs, ".-", color=BLUE, markersize=5)
     low, high = lrs.min(), lrs.max()

@@ -1,6 +1,6 @@
 """The networks by name; resnet18 has 11,173,962 parameters for ten classes.
 
-Mean pooling at the end makes them free of the resolution.
+Mean pooling at the end lets them take images of any resolution.
 """
 
 import torch
@@ -29,7 +29,7 @@ class Linear(nn.Linear):
 
 
 def build_model(arch: str, num_classes: int, seed: int = 0) -> ResNet:
-    """The untrained network, (B, 3, H, W) to (B, num_classes) logits, initialised from `seed`."""
+    """Build the untrained network, (B, 3, H, W) to (B, num_classes) logits, initialised by seed."""
     block, depths = ARCHITECTURES[arch]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

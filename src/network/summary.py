@@ -42,7 +42,7 @@ def summary(model: nn.Module) -> str:
     rows = summary_rows(model)
     outputs = sum(torch.Size(shape).numel() for _, shape, _ in rows)
     parameters = sum(count for *_, count in rows)
-    # fp32: four bytes a number; each output is kept once and its gradient once.
+    # fp32 takes four bytes a number; training keeps each output once and its gradient once.
     sizes = [3 * SIDE * SIDE * 4 / MEGABYTE, outputs * 8 / MEGABYTE, parameters * 4 / MEGABYTE]
     line = "-" * 64
     body = [f"{name:<20}{'×'.join(map(str, shape)):>24}{n:>20,}" for name, shape, n in rows]

@@ -1,10 +1,11 @@
 """3×3 convolutions with a quarter of the multiplications (Lavin & Gray 2015, arXiv 1509.09308).
 
-Winograd's F(4×4, 3×3) gives a 4×4 tile of outputs, Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A, from the 6×6
-tile d of the image, which reaches one pixel further on each side, and the 3×3 kernel g: by the 36
-multiplications of ⊙ instead of 144. At one of these 36 places, over all tiles and channels, they
-are a matrix product. What stands around ⊙ is additions, whose cost is that of memory: so they
-go over a few images at a time, in tensors that stay in the processor's cache.
+Winograd's F(4×4, 3×3) computes a 4×4 tile of outputs as Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A, where g is
+the 3×3 kernel and d the 6×6 tile of the image that reaches one pixel further on each side. The
+product ⊙ takes 36 multiplications instead of 144. At each of its 36 places, the multiplications
+over all tiles and channels form one matrix product. The transforms around ⊙ are additions, and
+memory sets their pace. So they take a few images at a time, in tensors that stay in the
+processor's cache.
 """
 
 from collections.abc import Sequence
@@ -17,17 +18,17 @@ from torch.autograd.function import once_differentiable
 
 TILE = 4
 PLACES = TILE + 2  # along one axis
-# Tiles at a time for each thread: with fewer, starting the threads costs more than the additions;
-# more outgrow the cache.
+# Tiles that each thread transforms at a time: with fewer, starting the threads costs more than
+# the additions; more outgrow the cache.
 TILES = 128
 # With fewer channels the transforms cost more than the products save.
 MIN_CHANNELS = 64
-# The same for the forward pass; backward one transform serves both gradients.
+# The forward pass needs more; in the backward pass one transform serves both gradients.
 MIN_FORWARD_CHANNELS = 128
-# Measured on AVX2. AVX-512 multiplies twice as fast, but memory is no faster with it.
+# Only AVX2 was measured. AVX-512 multiplies twice as fast, but does not make memory faster.
 MEASURED = torch.backends.cpu.get_cpu_capability() == "AVX2"
 
-# 24 G, in whole numbers, and G ⊗ G: from nine taps, row by row, to 36 places.
+# 24 G, in whole numbers, and G ⊗ G, which turns nine taps, row by row, into 36 places.
 KERNEL_AXIS = torch.tensor(
     [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], dtype=torch.float64
 )
@@ -35,9 +36,9 @@ KERNEL = torch.kron(KERNEL_AXIS, KERNEL_AXIS) / 24**2
 
 
 def pays(conv: nn.Conv2d, images: Tensor) -> bool:
-    """Whether training on (B, C, H, W) images is faster this way, which must be able to do it.
+    """Whether this algorithm can train on (B, C, H, W) images and is faster.
 
-    conv: one that is_plain in src/network/conv.py, in fp32.
+    conv: a layer in fp32 that is_plain in src/network/conv.py accepts.
     """
     return (
         MEASURED
@@ -48,9 +49,9 @@ def pays(conv: nn.Conv2d, images: Tensor) -> bool:
 
 
 class Scratch:
-    """Tensors by name and shape, kept in the cache: each run of images writes them anew.
+    """Tensors by name and shape that each run of images overwrites, so they stay in the cache.
 
-    Only "overlapping" is read after another function has been called.
+    Functions share them, so only "overlapping" may be read after a call of another function.
     """
 
     def __init__(self, like: Tensor) -> None:
@@ -64,7 +65,7 @@ class Scratch:
 
 
 def transform_input(d: Sequence[Tensor], out: Tensor, scratch: Scratch) -> None:
-    """Along one axis, six values of a tile to its six places; the paper's Bᵀd."""
+    """Transform six values of a tile to six places along one axis; the paper's Bᵀd."""
     even, odd, edge = (scratch.get(name, *d[0].shape) for name in ("even", "odd", "edge"))
     torch.add(d[4], d[2], alpha=-4, out=even)
     torch.add(d[3], d[1], alpha=-4, out=odd)
@@ -79,7 +80,7 @@ def transform_input(d: Sequence[Tensor], out: Tensor, scratch: Scratch) -> None:
 
 
 def transform_output(m: Sequence[Tensor], out: Tensor, scratch: Scratch) -> None:
-    """Along one axis, six places to four outputs; the paper's Aᵀm."""
+    """Transform six places to four outputs along one axis; the paper's Aᵀm."""
     names = ("even", "odd", "even_2", "odd_2")
     even, odd, even_2, odd_2 = (scratch.get(name, *m[0].shape) for name in names)
     torch.add(m[1], m[2], out=even)
@@ -93,7 +94,7 @@ def transform_output(m: Sequence[Tensor], out: Tensor, scratch: Scratch) -> None
 
 
 def transform_tile(y: Sequence[Tensor], out: Tensor, scratch: Scratch) -> None:
-    """Along one axis, four values to six places: Ay, the transpose of `transform_output`."""
+    """Transform four values to six places along one axis: Ay, `transform_output` transposed."""
     even, odd = (scratch.get(name, *y[0].shape) for name in ("even", "odd"))
     out[0].copy_(y[0])
     torch.add(y[0], y[2], out=even)
@@ -108,7 +109,7 @@ def transform_tile(y: Sequence[Tensor], out: Tensor, scratch: Scratch) -> None:
 
 
 def overlapping(images: Tensor, scratch: Scratch) -> Tensor:
-    """(B, H, W, C) to (36, B·h·w, C): its 4×4 tiles with a pixel around each, transformed."""
+    """Transform 4×4 tiles with a pixel around each: (B, H, W, C) to (36, B·h·w, C)."""
     count, height, width, channels = images.shape
     rows, columns = height // TILE, width // TILE
     padded = scratch.get("padded", count, height + 2, width + 2, channels)
@@ -123,12 +124,12 @@ def overlapping(images: Tensor, scratch: Scratch) -> Tensor:
 
 
 def side_by_side(images: Tensor) -> Tensor:
-    """(B, H, W, C), seen as (4, 4, B, h, w, C): its 4×4 tiles."""
+    """View the 4×4 tiles of (B, H, W, C) as (4, 4, B, h, w, C)."""
     return images.unflatten(2, (-1, TILE)).unflatten(1, (-1, TILE)).permute(2, 4, 0, 1, 3, 5)
 
 
 def separate(images: Tensor, scratch: Scratch) -> Tensor:
-    """(B, H, W, C) to (36, B·h·w, C): its 4×4 tiles, transformed for the weights' gradient."""
+    """Transform 4×4 tiles for the weights' gradient: (B, H, W, C) to (36, B·h·w, C)."""
     tiles = side_by_side(images)
     across = scratch.get("across", PLACES, TILE, *tiles.shape[2:])
     transform_tile(tiles.unbind(1), across, scratch)
@@ -138,7 +139,7 @@ def separate(images: Tensor, scratch: Scratch) -> Tensor:
 
 
 def multiply(places: Tensor, kernels: Tensor, result: Tensor, scratch: Scratch) -> None:
-    """(36, B·h·w, C) places times (36, C, O) kernels, put into result as (B, H, W, O)."""
+    """Multiply (36, B·h·w, C) places by (36, C, O) kernels into result, (B, H, W, O)."""
     tiles = side_by_side(result)
     products = scratch.get("products", PLACES, PLACES, *tiles.shape[2:])
     torch.bmm(places, kernels, out=products.view(*places.shape[:2], -1))
@@ -148,20 +149,20 @@ def multiply(places: Tensor, kernels: Tensor, result: Tensor, scratch: Scratch) 
 
 
 def runs(images: Tensor) -> list[slice]:
-    """Runs of a (B, H, W, C) batch, as many images at a time as their tiles fit the cache."""
+    """Split a (B, H, W, C) batch into runs of images whose tiles fit the cache."""
     count, height, width, _ = images.shape
     step = -(-torch.get_num_threads() * TILES * TILE**2 // (height * width))
     return [slice(start, start + step) for start in range(0, count, step)]
 
 
 def transform_kernels(weight: Tensor) -> Tensor:
-    """(O, C, 3, 3) to (36, O, C)."""
+    """Transform kernels (O, C, 3, 3) to (36, O, C)."""
     taps = weight.permute(2, 3, 0, 1).reshape(9, -1)
     return (KERNEL.to(weight.dtype) @ taps).view(-1, *weight.shape[:2])
 
 
 def convolve(images: Tensor, weight: Tensor) -> Tensor:
-    """(B, C, H, W) images and (O, C, 3, 3) weights to (B, O, H, W)."""
+    """Convolve (B, C, H, W) images with (O, C, 3, 3) weights to (B, O, H, W)."""
     images_bhwc = images.permute(0, 2, 3, 1)
     kernels = transform_kernels(weight).transpose(1, 2)
     result = images.new_empty(*images_bhwc.shape[:3], len(weight))
@@ -174,7 +175,7 @@ def convolve(images: Tensor, weight: Tensor) -> Tensor:
 class WinogradConvolution(torch.autograd.Function):
     """F.conv2d(images, weight, padding=1) for 3×3 kernels and sides of whole tiles.
 
-    It differs by rounding. With few channels only the gradients are computed Winograd's way.
+    Results differ by rounding. With few channels only the gradients use Winograd's algorithm.
     """
 
     @staticmethod
@@ -187,11 +188,11 @@ class WinogradConvolution(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Both gradients, which training always needs, from one transform of the upstream one.
+        """Compute both gradients from one transform of the upstream one; training needs both.
 
-        The images' is its convolution with the kernels turned round. The weights' is the
-        correlation of images and gradient, and it is turned round, too, when the gradient
-        instead of the images is cut into the overlapping tiles.
+        The images' gradient is the upstream gradient convolved with the kernels turned round. The
+        weights' gradient is the correlation of images and upstream gradient. It comes out turned
+        round, too, because the upstream gradient, not the images, is cut into overlapping tiles.
         """
         images, weight = ctx.saved_tensors
         images_bhwc, gradient_bhwo = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)

@@ -1,9 +1,9 @@
-"""The built-in sample: ten drawn shapes, with which the whole pipeline runs offline.
+"""The built-in sample: ten drawn shapes that let the whole pipeline run offline.
 
-Image i is drawn from a generator keyed by (seed, i). Its bytes are the same on every machine
-because every step is on integers: NumPy's Philox stream, outlines in fixed point, OpenCV's
-polygon filling and bit-exact resizing, and averages that come out whole. So it rests on the
-pinned NumPy and OpenCV alone; a test holds the bytes.
+A generator keyed by (seed, i) draws image i. Its bytes are the same on every machine because
+every step computes with integers: NumPy's Philox stream, outlines in fixed point, OpenCV's
+polygon filling and bit-exact resizing, and averages that are whole numbers. So the bytes depend
+only on the pinned NumPy and OpenCV; a test checks them.
 """
 
 import math
@@ -25,7 +25,7 @@ PIXEL = ZOOM << SHIFT  # one pixel in those coordinates
 UNIT = 1024  # radius of the circle that each outline is drawn in
 LUMA = np.array([299, 587, 114])  # brightness of red, green and blue, in 1/1000 (BT.601)
 
-# What sets the difficulty.
+# These values set the difficulty.
 RADIUS = (10, 14)  # pixels
 TURN = 20  # degrees, to either side
 STRETCH = (880, UNIT)  # of UNIT, along a random axis
@@ -34,7 +34,7 @@ NOISE = (2, 20)  # largest change of a pixel, of 255
 USUAL = 85  # per cent of the shapes that have their class's usual colour
 SHADE = 40  # largest change of that colour in each channel, of 255
 
-# No entry lies near a half, so no CPU's cosine can round another way.
+# No entry lies near a half, so every CPU's cosine rounds to the same integers.
 COS = np.array([round(UNIT * math.cos(math.radians(d))) for d in range(360)], np.int64)
 SIN = np.roll(COS, 90)
 ROWS, COLUMNS = np.mgrid[-SIDE // 2 : SIDE // 2, -SIDE // 2 : SIDE // 2].astype(np.int64)
@@ -67,7 +67,7 @@ CROSS = [(900, 270), (270, 270), (270, 900), (-270, 900), (-270, 270), (-900, 27
 ARROW = [(1000, 0), (150, 750), (150, 240), (-950, 240)]
 HOURGLASS = [(620, 810), (90, 0), (620, -810), (-620, -810), (-90, 0), (-620, 810)]
 
-# Class name → closed outlines; a point is inside where it lies within an odd number of them.
+# Class name → closed outlines; a point is inside if an odd number of them enclose it.
 OUTLINES: dict[str, list[Ints]] = {
     "circle": [CIRCLE * 7 // 8],
     "square": [arc(UNIT, range(45, 405, 90))],
@@ -101,7 +101,7 @@ USUAL_COLOURS = {
 
 
 def draw(n: int, seed: int) -> tuple[NDArray[np.uint8], Ints, NDArray[np.bool_]]:
-    """n images of the shapes, classes balanced to within one, in shuffled order.
+    """Draw n images of the shapes in shuffled order; class counts differ by at most one.
 
     Returns images (n, 32, 32, 3) uint8 RGB, labels (n,) int64 and masks (n, 32, 32) bool, True
     where the shape covers at least half of the pixel.
@@ -123,7 +123,7 @@ def keyed(seed: int, index: int) -> Generator:
 
 
 def draw_one(name: str, rng: Generator) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """One image (32, 32, 3) uint8 and its mask (32, 32)."""
+    """Draw one image (32, 32, 3) uint8 and its mask (32, 32)."""
     cover = coverage(OUTLINES[name], rng)
     shape, ground, other = colours(USUAL_COLOURS[name], rng)
     texture = TEXTURES[rng.integers(len(TEXTURES))](rng)
@@ -141,13 +141,13 @@ def coverage(outlines: list[Ints], rng: Generator) -> Ints:
     points = [(outline @ matrix // UNIT**2 + centre).astype(np.int32) for outline in outlines]
     canvas = np.zeros((SIDE * ZOOM, SIDE * ZOOM), np.uint8)
     cv2.fillPoly(canvas, points, (FULL,), shift=SHIFT)
-    # A mean over FULL values that are each 0 or FULL is a count: nothing is left to round.
+    # The mean of FULL values that are each 0 or FULL is a count, so nothing needs rounding.
     cover: NDArray[np.uint8] = cv2.resize(canvas, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return cover.astype(np.int64)
 
 
 def pose(rng: Generator) -> Ints:
-    """A stretch along a random axis and a turn: (2, 2), in UNIT."""
+    """The matrix (2, 2), in UNIT, of a stretch along a random axis and a turn."""
     axis, turn = any_angle(rng), int(rng.integers(-TURN, TURN + 1))
     stretch = np.array([UNIT, rng.integers(*STRETCH)])
     matrix: Ints = (rotation(axis) * stretch) @ rotation(turn - axis) // UNIT**2
@@ -164,10 +164,10 @@ def rotation(turn: int) -> Ints:
 
 
 def colours(usual: Ints, rng: Generator) -> Ints:
-    """RGB (3, 3) of the shape and of two grounds, both brighter than it or both darker.
+    """RGB (3, 3) of the shape and of two grounds; both are brighter than it, or both darker.
 
-    Most shapes have nearly the colour that is usual for their class, as in photographs; so the
-    loss falls early in a range test, but no network gets far on colour alone.
+    As in photographs, most shapes have nearly the colour that is usual for their class. So the
+    loss falls early in a range test, but colour alone does not get a network far.
     """
     while True:
         rgb = rng.integers(256, size=(3, 3))
@@ -180,7 +180,7 @@ def colours(usual: Ints, rng: Generator) -> Ints:
 
 
 def blend(ground: Ints, colour: Ints, share: Ints) -> Ints:
-    """The ground with `share` (32, 32), of FULL, of another colour: (32, 32, 3)."""
+    """Mix `share` (32, 32), in parts of FULL, of the colour into the ground: (32, 32, 3)."""
     return ground + (colour - ground) * share[..., None] // FULL
 
 
@@ -195,7 +195,7 @@ def gradient(rng: Generator) -> Ints:
 
 
 def wave(rng: Generator, turn: int) -> Ints:
-    """From 0 to FULL and back, every 6 to 16 pixels."""
+    """A wave that goes from 0 to FULL and back every 6 to 16 pixels."""
     period = rng.integers(6, 17)
     phase = (distance(turn) + rng.integers(16 * period)) % (16 * period)
     height: Ints = np.abs(phase - 8 * period) * FULL // (8 * period)
@@ -227,7 +227,7 @@ def load_shapes(
     train: int, test: int, seed: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[str]]:
     """Train and test records, (N, 3073) in canonical order, and the class names."""
-    # Keyed by seed and image: the test set's seed must be another one.
+    # Images are keyed by seed and index, so the test set needs another seed.
     drawn = (draw(n, key) for n, key in ((train, 2 * seed), (test, 2 * seed + 1)))
     first, second = (canonical_order(to_records(images, labels)) for images, labels, _ in drawn)
     return first, second, list(CLASSES)

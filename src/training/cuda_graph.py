@@ -14,9 +14,9 @@ Work = Callable[[Tensor, Tensor, int], None]
 
 
 class RecordedStep:
-    """`work(images, labels, side)` replayed from a graph, one for each side.
+    """Replays `work(images, labels, side)` from a CUDA graph; each side has its own graph.
 
-    altered: every tensor that outlives a step and is changed by it. All batches have one shape.
+    altered: every tensor that a step changes and that outlives it. All batches have one shape.
     """
 
     def __init__(self, work: Work, optimizer: Optimizer, altered: list[Tensor]) -> None:
@@ -28,7 +28,7 @@ class RecordedStep:
     def __call__(self, images: Tensor, labels: Tensor, side: int) -> None:
         if self.batch is None:
             self.batch = images.to(self.lr.device), labels.to(self.lr.device)
-        # A graph reads from where it was recorded: the batch and the rate are written there.
+        # A graph reads the tensors that it was recorded with, so batch and rate are copied there.
         for place, given in zip(self.batch, (images, labels), strict=True):
             place.copy_(given, non_blocking=True)
         self.lr.fill_(self.optimizer.param_groups[0]["lr"])
@@ -37,16 +37,16 @@ class RecordedStep:
         self.graphs[side].replay()
 
     def record(self, images: Tensor, labels: Tensor, side: int) -> torch.cuda.CUDAGraph:
-        """The graph of a step. Nothing has changed when it is there."""
+        """Record the graph of a step; the altered tensors keep their values."""
         before = [tensor.clone() for tensor in self.altered]
         graph = torch.cuda.CUDAGraph()
         with rate_on_device(self.optimizer, self.lr):
-            # On first use libraries choose kernels and take memory, which no graph can hold.
+            # On first use libraries choose kernels and allocate memory, which no graph can record.
             with own_stream():
                 self.work(images, labels, side)
             for tensor, saved in zip(self.altered, before, strict=True):
                 tensor.copy_(saved)
-            # thread_local: the loader's thread goes on pinning memory meanwhile.
+            # thread_local, because the loader's thread pins memory during the recording.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self.work(images, labels, side)
         return graph
@@ -54,7 +54,7 @@ class RecordedStep:
 
 @contextmanager
 def own_stream() -> Iterator[None]:
-    """A stream between all that was asked for before and all that comes after."""
+    """Use a stream that waits for all earlier work, and that all later work waits for."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -64,7 +64,7 @@ def own_stream() -> Iterator[None]:
 
 @contextmanager
 def rate_on_device(optimizer: Optimizer, lr: Tensor) -> Iterator[None]:
-    """Let the optimizer read its rate from a tensor; a number would be recorded for ever."""
+    """Let the optimizer read its rate from a tensor; a graph would record a number for ever."""
     (group,) = optimizer.param_groups
     number = group["lr"]
     group["lr"] = lr

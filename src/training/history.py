@@ -1,4 +1,4 @@
-"""What a training reports: a row an epoch, its table, its log and its line."""
+"""What training reports: a row per epoch, the table of rows, the log and the printed line."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,19 +10,19 @@ COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accur
 
 
 def summary(history: list[Row], lr: float, precision: str) -> dict[str, float | str]:
-    """What metrics/train.json says: the last epoch, whose weights are the result."""
+    """The content of metrics/train.json: the last epoch, whose weights are the result."""
     names = ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
     last = {name: history[-1][name] for name in names if name in history[-1]}
     return {**last, "lr": lr, "epochs": len(history), "precision": precision}
 
 
 class EpochLog:
-    """Called after each epoch: the history as CSV, and the speed into an untracked log.
+    """Writes the history as CSV and the speed to an untracked log after each epoch.
 
-    history: rewritten whole, so `dvc plots show` works while training runs; log: JSON lines with
-    the seconds of each epoch, its validation included, from which time to accuracy can be read,
-    and the images a second of its training alone; run: names the run in the log; about: what the
-    log says of the run first.
+    history: the CSV, rewritten whole, so `dvc plots show` works while training runs; log: JSON
+    lines with each epoch's seconds, validation included, which give the time to accuracy, and the
+    images a second of training alone; run: the run's name in the log; about: what the run's first
+    line in the log says.
     """
 
     def __init__(self, history: Path, log: Path, run: str, about: Mapping[str, object]) -> None:
@@ -30,9 +30,9 @@ class EpochLog:
         append_json_line(log, {"run": run, **about})
 
     def restore(self, rows: list[Row]) -> None:
-        """Write the epochs that were done before: DVC deletes outputs when a stage starts."""
+        """Write the earlier epochs again, because DVC deletes outputs when a stage starts."""
         if rows:
-            # Empty cells without a validation split: DVC draws no chart that lacks a column.
+            # Without a validation split cells stay empty: DVC draws no chart that lacks a column.
             write_csv(self.history, COLUMNS, [[row.get(name) for name in COLUMNS] for row in rows])
 
     def __call__(self, rows: list[Row], speed: Mapping[str, float]) -> None:

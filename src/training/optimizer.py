@@ -7,7 +7,7 @@ from src.pipeline.params import Optimizer
 
 
 def make_optimizer(model: nn.Module, settings: Optimizer, lr: float) -> torch.optim.SGD:
-    """Fused SGD with its momentum buffers already there, all zero."""
+    """Fused SGD whose momentum buffers exist from the start and are all zero."""
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=lr,
@@ -16,7 +16,7 @@ def make_optimizer(model: nn.Module, settings: Optimizer, lr: float) -> torch.op
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    # Else a first step that found_inf skips would leave the buffers unwritten.
+    # Without this, a first step that found_inf skips would leave the buffers unwritten.
     for parameter in model.parameters():
         optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer

@@ -1,6 +1,6 @@
 """One training step: forward, loss, backward, update, and whether all of it was finite.
 
-The learning rate is the only host value that a step reads, so it can be captured as a CUDA graph.
+The learning rate is the only host value that a step reads, so a CUDA graph can capture the step.
 """
 
 import torch
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from src.data.normalize import Normalize, resize, to_device
 from src.device import autocast
 
-# Each overflow halves the loss scale from 65,536; below this it is no overflow any more.
+# The loss scale starts at 65,536, and each overflow halves it; below this, training diverged.
 MIN_SCALE = 1.0
 
 
 class Step:
-    """What the device does with a batch; nothing in it waits for the device.
+    """What the device does with a batch; the host does not wait for it.
 
-    sums: (2,) loss without label smoothing and correct predictions, since they were last zeroed;
-    done: the steps so far; first_bad: the first step whose update was skipped, or -1.
+    sums: (2,) loss without label smoothing and number of correct predictions since the last reset;
+    done: the number of steps; first_bad: the first step whose update was skipped, or -1.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Step:
         self.first_bad = torch.full((), -1, dtype=torch.int64, device=device)
 
     def __call__(self, images: Tensor, labels: Tensor, side: int) -> None:
-        """One update from (B, 32, 32, 3) uint8 images shrunk to `side` pixels, and (B,) labels."""
+        """Train once on (B, 32, 32, 3) uint8 images, shrunk to `side` pixels, and (B,) labels."""
         targets = to_device(labels, self.device)
         inputs = resize(self.normalize(images), side)
         with autocast(self.precision, self.device):
@@ -50,9 +50,12 @@ class Step:
         self.count(logits.detach(), targets, bad)
 
     def update(self, loss: Tensor) -> Tensor:
-        """Step the optimizer unless the loss or a gradient is not finite; whether that is so."""
+        """Step the optimizer unless the loss or a gradient is not finite.
+
+        Returns whether one is not finite.
+        """
         if self.scaler.is_enabled():
-            # fp16 gradients overflow now and then: the scaler skips those by itself.
+            # fp16 gradients overflow now and then; the scaler skips those steps by itself.
             bad = ~torch.isfinite(loss)
             self.scaler.step(self.optimizer)
             self.scaler.update()
@@ -67,7 +70,7 @@ class Step:
         return bad
 
     def count(self, logits: Tensor, targets: Tensor, bad: Tensor) -> None:
-        # Without smoothing, so that it can be compared with the validation's.
+        # This loss has no smoothing, so that it can be compared with the validation loss.
         loss = F.cross_entropy(logits, targets, reduction="sum")
         self.sums += torch.stack([loss, (logits.argmax(1) == targets).sum()])
         first = bad & (self.first_bad < 0)
@@ -75,14 +78,15 @@ class Step:
         self.done += 1
 
     def altered(self) -> list[Tensor]:
-        """Every tensor that a step changes for the next."""
+        """Every tensor that a step changes and the next step uses."""
         momentum = [self.optimizer.state[p]["momentum_buffer"] for p in self.model.parameters()]
         return [*self.model.state_dict().values(), *momentum, self.sums, self.first_bad, self.done]
 
     def diverged_at(self) -> int | None:
         """The first step that was not finite, or None. Waits for the device.
 
-        In fp16 single overflows are usual: there the last step, once the loss scale is below 1.
+        Single overflows are usual in fp16. There training has diverged when the loss scale is
+        below 1, and the answer is the last step.
         """
         step = int(self.first_bad.item())
         if step >= 0:

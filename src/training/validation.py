@@ -1,4 +1,4 @@
-"""Loss and accuracy on the validation split, as each epoch ends."""
+"""Loss and accuracy on the validation split at the end of each epoch."""
 
 from collections.abc import Callable
 
@@ -21,9 +21,9 @@ def validate(
     side: int,
     check_stop: Callable[[], None],
 ) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy over a split, in evaluation mode, at a side in pixels.
+    """Mean cross-entropy and accuracy over a split, with the model in evaluation mode.
 
-    check_stop: called before each batch; it raises where training was asked to stop.
+    side: the images' side in pixels; check_stop: called before each batch; it raises to stop.
     """
     model.eval()
     loss = torch.zeros((), device=normalize.device)
