@@ -19,7 +19,8 @@ def main(params: Params, _: Inputs) -> None:
         train, test, classes = load_shapes(shapes.train, shapes.test, shapes.seed)
     else:
         local = os.environ.get("CIFAR10_ARCHIVE")
-        train, test, classes = load_cifar10(Path(local) if local else None)
+        mirror = os.environ.get("CIFAR10_URL")
+        train, test, classes = load_cifar10(Path(local) if local else None, mirror=mirror)
     write_json(paths.metrics("download"), write_dataset(paths.DATA, train, test, classes))
     print(f"{len(train):,} training and {len(test):,} test images, {len(classes)} classes")
 
