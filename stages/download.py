@@ -21,7 +21,8 @@ def main(params: Params, _: Inputs) -> None:
         local = os.environ.get("CIFAR10_ARCHIVE")
         mirror = os.environ.get("CIFAR10_URL")
         train, test, classes = load_cifar10(Path(local) if local else None, mirror=mirror)
-    write_json(paths.metrics("download"), write_dataset(paths.DATA, train, test, classes))
+    counts = write_dataset(paths.DATA, train, test, classes, params.data.source)
+    write_json(paths.metrics("download"), counts)
     print(f"{len(train):,} training and {len(test):,} test images, {len(classes)} classes")
 
 
