@@ -19,8 +19,10 @@ def main(params: Params, _: Inputs) -> None:
         train, test, classes = load_shapes(shapes.train, shapes.test, shapes.seed)
     else:
         local = os.environ.get("CIFAR10_ARCHIVE")
-        train, test, classes = load_cifar10(Path(local) if local else None)
-    write_json(paths.metrics("download"), write_dataset(paths.DATA, train, test, classes))
+        mirror = os.environ.get("CIFAR10_URL")
+        train, test, classes = load_cifar10(Path(local) if local else None, mirror=mirror)
+    counts = write_dataset(paths.DATA, train, test, classes, params.data.source)
+    write_json(paths.metrics("download"), counts)
     print(f"{len(train):,} training and {len(test):,} test images, {len(classes)} classes")
 
 

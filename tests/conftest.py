@@ -28,6 +28,7 @@ for name in ("AUTHOR", "COMMITTER"):
 # A user's own settings must not decide whether the tests pass, and a test must not take a git
 # hook's repository for its own.
 own = {"WORKERS", "DEVICE", "THREADS", "RESUME", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
+own |= {"CIFAR10_URL"}
 for name in own & os.environ.keys():
     del os.environ[name]
 signing = {"COUNT": "1", "KEY_0": "commit.gpgsign", "VALUE_0": "false"}

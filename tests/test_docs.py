@@ -88,7 +88,7 @@ test_images, test_labels = own["images"][:30], own["labels"][:30]
     split = read_split(clone / "data", "test")
     assert len(split) == 30
     rows = (clone / "plots/classes.csv").read_text().splitlines()[1:]
-    assert sorted(row.split(",")[0] for row in rows) == ["cat", "dog", "horse"]
+    assert sorted(row.split(",")[0] for row in rows) == ["cat", "dog", "sea horse"]
 
 
 def test_the_readme_is_a_page() -> None:

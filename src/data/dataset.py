@@ -1,4 +1,4 @@
-"""The data folder: what the download stage writes there, and how the other stages read it."""
+"""The data folder: what the download stage, or you, write there, and how stages read it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,29 +7,51 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from src.data.checks import (
+    NAMES,
+    NUMBERS,
+    VALUES,
+    check_records,
+    classes_fault,
+    label_fault,
+    statistics_fault,
+)
 from src.data.normalize import CHANNELS, channel_statistics
-from src.data.records import Split, content_digest, from_records, parse_records
+from src.data.records import SIDE, Split, content_digest, from_records, parse_records
 from src.data.split import split
 from src.pipeline.errors import InputError, remake
 from src.pipeline.files import read_bytes, read_json, write_bytes, write_json
 from src.pipeline.params import Data
 
 CLASSES, REPORT = "classes.txt", "report.json"
-MEND = remake("download")
+OWN = "own"  # who wrote the data: not the download stage
 
 
 def write_dataset(
-    folder: Path, train: NDArray[np.uint8], test: NDArray[np.uint8], classes: Sequence[str]
+    folder: Path,
+    train: NDArray[np.uint8],
+    test: NDArray[np.uint8],
+    classes: Sequence[str],
+    source: str = OWN,
 ) -> dict[str, int]:
     """Write both splits, the class names and a report on the data; returns the counts.
 
-    train, test: (N, 3073) records; classes: names by label.
+    train, test: (N, 3073) records; classes: names by label; source: the download stage's
+    `data.source`, so that no message ever has that stage write over data of your own.
+    Raises InputError, with nothing written, for data that no network could be trained on.
     """
+    if fault := classes_fault(classes):
+        raise InputError(f"classes: {fault}; {NAMES}")
+    for name, records in (("train", train), ("test", test)):
+        check_records(records, name, len(classes))
+    counts = {"train_images": len(train), "test_images": len(test)}
+    report = {"source": source, **counts, **describe(train, test)}
+    if fault := statistics_fault(report):
+        raise InputError(f"train: {fault}; {VALUES}")
     for name, records in (("train", train), ("test", test)):
         write_bytes(folder / f"{name}.bin", records.tobytes())
     write_bytes(folder / CLASSES, "".join(f"{name}\n" for name in classes).encode())
-    counts = {"train_images": len(train), "test_images": len(test)}
-    write_json(folder / REPORT, {**counts, **describe(train, test)})
+    write_json(folder / REPORT, report)
     return counts
 
 
@@ -44,35 +66,60 @@ def describe(train: NDArray[np.uint8], test: NDArray[np.uint8]) -> dict[str, flo
     }
 
 
-def read_split(folder: Path, name: str) -> Split:
-    """The split `name` ("train" or "test") of `folder`, checked against the report's digest.
+def mend(folder: Path, own: str = "") -> str:
+    """How to mend a file of the data folder: who wrote it, as its report says, can do it again.
 
-    Raises InputError where the file is missing, cut, or not the data that the report names.
+    own: what to change first where the user wrote it.
+    """
+    try:
+        source = read_json(folder / REPORT, "").get("source")
+    except InputError:
+        source = None
+    write = f'write {folder} again (docs/running.md, "Your own images")'
+    again = f"{own}, then {write}" if own else write
+    if source == OWN:
+        return again
+    download = remake("download")
+    return download if source else f"if you wrote {folder} yourself, {again}, else {download}"
+
+
+def read_split(folder: Path, name: str) -> Split:
+    """The split `name` ("train" or "test") of `folder`, checked against its report and classes.
+
+    Raises InputError where the file is missing, cut, not the data that the report names, or has
+    a label without a class.
     """
     path, report = folder / f"{name}.bin", folder / REPORT
-    records = parse_records(read_bytes(path, MEND), str(path), MEND)
-    if content_digest(records) != read_json(report, MEND).get(f"{name}_digest"):
-        raise InputError(f"{path}: is damaged (not the data that {report} names); {MEND}")
+    content = read_bytes(path, mend(folder))
+    records = parse_records(content, str(path), mend(folder, f"resize them to {SIDE}×{SIDE}"))
+    if content_digest(records) != read_json(report, mend(folder)).get(f"{name}_digest"):
+        raise InputError(f"{path}: is damaged (not the data that {report} names); {mend(folder)}")
+    classes = len(read_classes(folder))
+    if fault := label_fault(records[:, 0], classes):
+        raise InputError(f"{path}: {fault} ({folder / CLASSES}); {mend(folder, NUMBERS)}")
     return from_records(records)
 
 
 def read_classes(folder: Path) -> list[str]:
-    """Class names by label."""
+    """Class names by label, one a line."""
     path = folder / CLASSES
-    names = read_bytes(path, MEND).decode(errors="replace").split()
-    if len(names) < 2:
-        raise InputError(f"{path}: is damaged (it names {len(names)} classes); {MEND}")
+    text = read_bytes(path, mend(folder)).decode(errors="replace")
+    names = [line.strip() for line in text.rstrip().splitlines()]
+    if fault := classes_fault(names):
+        raise InputError(f"{path}: {fault}; {mend(folder, NAMES)}")
     return names
 
 
 def read_statistics(folder: Path) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel in [0, 1], over the whole training file."""
     report = folder / REPORT
-    values = read_json(report, MEND)
+    values = read_json(report, mend(folder))
     try:
         mean, std = ([float(values[f"{k}_{c}"]) for c in CHANNELS] for k in ("mean", "std"))
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{report}: is damaged (no channel statistics); {MEND}") from error
+        raise InputError(f"{report}: is damaged (no channel statistics); {mend(folder)}") from error
+    if fault := statistics_fault(values):
+        raise InputError(f"{report}: {fault}; {mend(folder, VALUES)}")
     return mean, std
 
 

@@ -14,6 +14,7 @@ from src.pipeline.errors import InputError
 
 SIDE = 32  # pixels
 RECORD_BYTES = 1 + 3 * SIDE * SIDE
+MAX_CLASSES = 256  # the label is one byte
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,24 @@ class Split:
 
 
 def to_records(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Records (N, 3073) from images (N, 32, 32, 3) uint8 and labels (N,)."""
-    pixels = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+    """Records (N, 3073) from images (N, 32, 32, 3) uint8 and labels (N,), integers from 0 to 255.
+
+    Raises InputError for anything else, which would become other pictures or other labels.
+    """
+    images, labels = np.asarray(images), np.asarray(labels)
+    if images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE, 3):
+        raise InputError(
+            f"images: {images.shape} {images.dtype}, not (N, {SIDE}, {SIDE}, 3) uint8; resize them "
+            f"to {SIDE}×{SIDE} RGB, channels last, with values from 0 to 255"
+        )
+    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (len(images),):
+        raise InputError(
+            f"labels: {labels.shape} {labels.dtype}, not ({len(images)},) integers; "
+            "give the class index of each image"
+        )
+    for label in labels[(labels < 0) | (labels >= MAX_CLASSES)]:
+        raise InputError(f"labels: {label} is not 0 to {MAX_CLASSES - 1}; number classes from 0")
+    pixels = images.transpose(0, 3, 1, 2).reshape(len(images), RECORD_BYTES - 1)
     return np.concatenate([labels.astype(np.uint8)[:, None], pixels], axis=1)
 
 
@@ -49,8 +66,9 @@ def parse_records(content: bytes, name: str, mend: str) -> NDArray[np.uint8]:
     """Records (N, 3073) from a file's bytes; InputError naming `name` where they are cut."""
     if not content or len(content) % RECORD_BYTES:
         raise InputError(
-            f"{name}: is damaged ({len(content):,} bytes is not a whole number of "
-            f"{RECORD_BYTES:,}-byte records); {mend}"
+            f"{name}: is damaged or holds pictures of another size than {SIDE}×{SIDE} "
+            f"({len(content):,} bytes is not a whole number of {RECORD_BYTES:,}-byte records); "
+            f"{mend}"
         )
     return np.frombuffer(content, np.uint8).reshape(-1, RECORD_BYTES)
 

@@ -15,12 +15,14 @@ from src.pipeline.errors import InputError
 TRAIN_BATCHES = [f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6)]
 TEST_BATCH = "cifar-10-batches-bin/test_batch.bin"
 CLASS_NAMES = "cifar-10-batches-bin/batches.meta.txt"
+PYTHON_FOLDER = b"cifar-10-batches-py/"
+BINARY_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ROOM_BYTES = 2**20  # in the tar beside the batches: headers, class names, the read-me
 # What tarfile raises for hostile headers: more than its own errors.
 TAR_FAULTS = (tarfile.TarError, ValueError, OverflowError, RecursionError)
 ANOTHER_COPY = (
     "name an undamaged copy with CIFAR10_ARCHIVE=/absolute/path/cifar-10-binary.tar.gz, "
-    "or run `make demo`, which needs no download"
+    "or a mirror with CIFAR10_URL=https://…, or run `make demo`, which needs no download"
 )
 
 
@@ -51,6 +53,7 @@ def read_members(archive: Path, batch_bytes: int) -> dict[str, bytes]:
     except TAR_FAULTS as error:
         raise fault(archive, f"is damaged ({error})") from error
     for name in sorted({*sizes, CLASS_NAMES} - members.keys()):
+        _refuse_python(archive, content)
         raise fault(archive, f"{name} is missing, so it is not CIFAR-10's binary version")
     return members
 
@@ -63,8 +66,19 @@ def _unzip(archive: Path, limit: int) -> bytes:
     except (EOFError, zlib.error, OSError) as error:
         raise fault(archive, f"is damaged or cannot be read ({error})") from error
     if len(content) > limit:
+        _refuse_python(archive, content)
         raise fault(archive, f"unpacks to more than {limit:,} bytes")
     return content
+
+
+def _refuse_python(archive: Path, content: bytes) -> None:
+    """A sentence of its own for the version that torchvision fetches and many have."""
+    if PYTHON_FOLDER in content:
+        raise fault(
+            archive,
+            "is CIFAR-10's python version, which is never read, because loading a pickle can run "
+            f"code; the binary version is at {BINARY_URL} and is fetched if you name no copy",
+        )
 
 
 def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo, size: int, archive: Path) -> bytes:

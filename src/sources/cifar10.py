@@ -4,28 +4,33 @@ The binary version is read, never the pickled one, and nothing is extracted to t
 What counts is the content: any lossless copy, whatever its order and its checksum, will do.
 """
 
-import time
-from collections.abc import Callable
-from contextlib import suppress
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src.data.records import RECORD_BYTES, canonical_order, content_digest
-from src.sources.archive import CLASS_NAMES, TEST_BATCH, TRAIN_BATCHES, fault, read_members
+from src.sources.archive import (
+    BINARY_URL,
+    CLASS_NAMES,
+    TEST_BATCH,
+    TRAIN_BATCHES,
+    fault,
+    read_members,
+)
+from src.sources.download import download
 
-RETRIES = 2  # after the first try; pooch waits 1 s, then 2 s
-ABANDONED_S = 3600  # a live download writes far more often than this
+Cifar10 = tuple[NDArray[np.uint8], NDArray[np.uint8], list[str]]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where an archive lies and what must be in it (digests as in cifar_binary)."""
+    """Where an archive lies and what must be in it (digests as in src/data/records.py)."""
 
     url: str
+    size: int  # bytes
     md5: str
     train_digest: str
     test_digest: str
@@ -34,7 +39,8 @@ class Source:
 
 
 CIFAR10 = Source(
-    url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    url=BINARY_URL,
+    size=170_052_171,
     md5="c32a1d4ab5d03f1284b67883e8d87530",
     train_digest="55a61f79a40ece2ceda9fb5f9f7078f6ea2fc4952489cef56682bcf92cfcc260",
     test_digest="325704b01eb92e1e2a6215ae6a916bb7db7de054af0c496be1c7be2e0fcfbf5f",
@@ -46,14 +52,18 @@ CIFAR10 = Source(
 
 
 def load_cifar10(
-    local: Path | None, source: Source = CIFAR10, cache: Path | None = None
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[str]]:
+    local: Path | None,
+    source: Source = CIFAR10,
+    cache: Path | None = None,
+    mirror: str | None = None,
+) -> Cifar10:
     """Train records, test records, both (N, 3073) in canonical order, and the class names.
 
-    local: an archive on this machine (CIFAR10_ARCHIVE), or None to fetch `source` into `cache`.
+    local: an archive on this machine (CIFAR10_ARCHIVE), or None to fetch one into `cache`.
+    mirror: another address to fetch it from (CIFAR10_URL).
     Raises InputError where the archive can't be had or is not CIFAR-10, pixel for pixel.
     """
-    archive = fetch(source, cache) if local is None else local
+    archive = fetch(source, cache, mirror) if local is None else local
     if not archive.is_absolute():
         raise fault(archive, "is not an absolute path")
     try:
@@ -62,6 +72,11 @@ def load_cifar10(
         raise fault(archive, f"cannot be read ({error.strerror})") from error
     if not there:
         raise fault(archive, "is not there, or not a file")
+    return read_archive(archive, source)
+
+
+def read_archive(archive: Path, source: Source) -> Cifar10:
+    """What load_cifar10 returns, from a file."""
     members = read_members(archive, source.batch_records * RECORD_BYTES)
     names = members[CLASS_NAMES].decode(errors="replace").split()
     if names != [*source.classes]:
@@ -86,66 +101,32 @@ def _records(
     return canonical_order(records)
 
 
-def fetch(source: Source, cache: Path | None = None, timeout_s: float = 30.0) -> Path:
+def fetch(
+    source: Source,
+    cache: Path | None = None,
+    mirror: str | None = None,
+    timeout_s: float = 30.0,
+) -> Path:
     """The archive's path in `cache`, downloaded where it is not there yet or is damaged.
 
     cache: a folder, by default this project's own in the user's cache.
+    mirror: an address other than the source's; it may hold a lossless copy, packed anew.
     timeout_s: longest wait to connect, and for the next bytes.
-    Raises InputError; a file that fails its checksum never gets the archive's name.
+    Raises InputError; what is not the archive never gets its name.
     """
-    import pooch
+    from platformdirs import user_cache_path
 
-    folder = pooch.os_cache("cifar-resnet") if cache is None else cache
-    name = source.url.rpartition("/")[2]
-    pooch.get_logger().setLevel("WARNING")  # one sentence at the end, not a line for each try
-    _remove_abandoned(folder)
-    registry, urls = {name: f"md5:{source.md5}"}, {name: source.url}
-    store = pooch.create(folder, "", registry=registry, urls=urls, retry_if_failed=RETRIES)
-    try:
-        return Path(store.fetch(name, downloader=_downloader(timeout_s)))
-    except (OSError, ValueError) as error:  # what requests raises is an OSError too
-        raise fault(source.url, _reason(error, timeout_s)) from error
+    folder = user_cache_path("cifar-resnet") if cache is None else cache
+    archive = folder / source.url.rpartition("/")[2]
+    # A fifth more: a copy that is not compressed at all is a twelfth larger.
+    limit = source.size * 6 // 5 if mirror else source.size
+    download(mirror or source.url, archive, limit, lambda path: verify(path, source), timeout_s)
+    return archive
 
 
-def _remove_abandoned(folder: Path) -> None:
-    """Delete what killed downloads left; pooch draws a new name each time and never looks."""
-    for path in folder.glob("tmp*"):
-        with suppress(OSError):  # another process may have been faster
-            if time.time() - path.stat().st_mtime > ABANDONED_S:
-                path.unlink()
-
-
-def _downloader(timeout_s: float) -> Callable[..., None]:
-    """pooch's HTTP download, with a bar that is closed after a failed try too."""
-    from pooch import HTTPDownloader
-    from requests.exceptions import HTTPError
-    from tqdm import tqdm
-
-    def download(url: str, output_file: str, pooch: Any) -> None:
-        # disable=None: only on a terminal. total=1: pooch tests the bar's truth, then sets it.
-        with tqdm(total=1, disable=None, unit="B", unit_scale=True, desc="CIFAR-10") as bar:
-            http = HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=timeout_s)
-            try:
-                http(url, output_file, pooch)
-            except HTTPError as error:
-                if error.response is not None:
-                    error.response.close()  # pooch leaves its socket open
-                raise
-
-    return download
-
-
-def _reason(error: Exception, timeout_s: float) -> str:
-    from requests.exceptions import ChunkedEncodingError, HTTPError, RequestException
-
-    if isinstance(error, HTTPError) and error.response is not None:
-        return f"the server answered with status {error.response.status_code}"
-    if isinstance(error, ChunkedEncodingError):
-        return "the connection was cut before the end of the file"
-    if "Read timed out" in str(error):
-        return f"the server sent nothing for {timeout_s:g} s"
-    if isinstance(error, RequestException):
-        return f"cannot be reached ({type(error).__name__})"
-    if isinstance(error, ValueError):
-        return "the file there is not the archive (its md5 differs)"
-    return f"cannot be stored ({error})"
+def verify(archive: Path, source: Source) -> None:
+    """InputError unless the file is the archive, by its md5, or holds the same, by its content."""
+    with open(archive, "rb") as file:
+        md5 = hashlib.file_digest(file, "md5").hexdigest()
+    if md5 != source.md5:
+        read_archive(archive, source)

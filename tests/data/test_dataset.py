@@ -10,10 +10,17 @@ from src.data.dataset import read_classes, read_split, read_training_data, write
 from src.data.records import RECORD_BYTES, Split, canonical_order, content_digest, to_records
 from src.pipeline.errors import InputError
 from src.pipeline.files import read_json, write_json
-from src.pipeline.params import Data
+from src.pipeline.params import Data, Params
 from src.sources.shapes import CLASSES, draw
+from stages import download as stage
 from tests.conftest import tiny_values
 from tests.sources.tiny_archive import NAMES, SOURCE, TEST, TRAIN, draw_records
+
+
+def test_the_download_stage_signs_what_it_writes(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    stage.main(Params.model_validate(tiny_values()), {})
+    assert read_json(tmp_path / "data/report.json", "")["source"] == "shapes"
 
 
 def data(**changes: object) -> Data:
@@ -30,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     images, labels, _ = draw(200, 0)
     records = canonical_order(to_records(images, labels))
-    assert write_dataset(folder, records, records[:20], CLASSES) == {
+    assert write_dataset(folder, records, records[:20], CLASSES, "shapes") == {
         "train_images": 200, "test_images": 20,
     }  # fmt: skip
     return folder
@@ -69,10 +76,12 @@ def test_a_report_without_statistics_is_refused(folder: Path, tmp_path: Path) ->
         read_training_data(other, data())
 
 
-def write_data(folder, records):
-    """A data folder with test.bin and the report that names its content."""
+def write_data(folder, records, **report):
+    """A data folder with test.bin, ten classes, and the report that names its content."""
     (folder / "test.bin").write_bytes(records.tobytes())
-    write_json(folder / "report.json", {"test_digest": content_digest(records)})
+    (folder / "classes.txt").write_text("\n".join(NAMES))
+    about = {"source": "cifar10", "test_digest": content_digest(records)}
+    write_json(folder / "report.json", about | report)
 
 
 def test_read_split_returns_what_was_written(tmp_path):
@@ -121,21 +130,52 @@ def test_a_damaged_split_is_refused_in_one_sentence(tmp_path, damage, what):
 
 def test_a_report_without_the_digest_vouches_for_nothing(tmp_path):
     write_data(tmp_path, draw_records(5, 0))
-    write_json(tmp_path / "report.json", {"train_digest": "0"})
+    write_json(tmp_path / "report.json", {"source": "cifar10", "train_digest": "0"})
     with pytest.raises(InputError, match="not the data"):
         read_split(tmp_path, "test")
 
 
-def test_class_names_are_read_in_order(tmp_path):
-    (tmp_path / "classes.txt").write_text("ship\ncat\n\n")
-    assert read_classes(tmp_path) == ["ship", "cat"]
-
-
-@pytest.mark.parametrize("content", ["", "\n", "ship\n"])
-def test_fewer_than_two_class_names_are_refused(tmp_path, content):
+@pytest.mark.parametrize("content", ["sea horse\ncat\n\n", "sea horse \r\n  cat\r\n"])
+def test_class_names_are_read_in_order_one_a_line(tmp_path, content):
     (tmp_path / "classes.txt").write_text(content)
-    with pytest.raises(InputError, match=r"classes\.txt: is damaged .*dvc repro"):
+    assert read_classes(tmp_path) == ["sea horse", "cat"]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("", "has 0 instead of 2 to 256 names"),
+        ("\n", "has 0 instead of 2 to 256 names"),
+        ("ship\n", "has 1 instead of 2 to 256 names"),
+        ("ship\n\ncat\n", "class 1 is '', which is no name in one line"),
+        ("\nship\ncat\n", "class 0 is '', which is no name in one line"),
+        ("cat\nship\ncat \n", "names 'cat' twice"),
+        ("\n".join(map(str, range(257))), "has 257 instead of 2 to 256 names"),
+    ],
+)
+def test_class_names_that_fit_no_network_are_refused(tmp_path, content, what):
+    write_json(tmp_path / "report.json", {"source": "shapes"})
+    (tmp_path / "classes.txt").write_text(content)
+    with pytest.raises(InputError) as caught:
         read_classes(tmp_path)
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{tmp_path / 'classes.txt'}: {what}; ")
+    assert sentence.endswith("run `dvc repro -f -s download` to write it anew")
+
+
+def test_class_names_are_written_as_they_were_one_a_line(tmp_path):
+    names = ["sea horse", "$x_", "猫", "a"]
+    write_dataset(tmp_path, TRAIN % 4, TEST % 4, names)
+    assert (tmp_path / "classes.txt").read_bytes() == "sea horse\n$x_\n猫\na\n".encode()
+    assert read_classes(tmp_path) == names
+
+
+def test_the_files_of_cifar10_are_the_records_and_the_ten_names(tmp_path):
+    write_dataset(tmp_path, TRAIN, TEST, NAMES, "cifar10")
+    assert (tmp_path / "train.bin").read_bytes() == TRAIN.tobytes()
+    assert (tmp_path / "test.bin").read_bytes() == TEST.tobytes()
+    lines = b"airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n"
+    assert (tmp_path / "classes.txt").read_bytes() == lines
 
 
 def test_the_report_holds_eight_numbers_of_the_train_images_and_two_digests(tmp_path):

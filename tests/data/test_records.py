@@ -40,6 +40,35 @@ def test_records_survive_the_round_trip_through_images_and_bytes(count, seed):
     np.testing.assert_array_equal(parsed, records)
 
 
+IMAGES = np.zeros((4, 32, 32, 3), np.uint8)
+LABELS = np.arange(4)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "what"),
+    [
+        (IMAGES[:, :28, :28], LABELS, "images: (4, 28, 28, 3) uint8, not (N, 32, 32, 3) uint8; "),
+        (IMAGES.transpose(0, 3, 1, 2), LABELS, "images: (4, 3, 32, 32) uint8, not (N, 32, 32, 3"),
+        (IMAGES[..., 0], LABELS, "images: (4, 32, 32) uint8, not (N, 32, 32, 3) uint8; "),
+        (IMAGES / 255, LABELS, "images: (4, 32, 32, 3) float64, not (N, 32, 32, 3) uint8; "),
+        (IMAGES, LABELS[:3], "labels: (3,) int64, not (4,) integers; "),
+        (IMAGES, LABELS[:, None], "labels: (4, 1) int64, not (4,) integers; "),
+        (IMAGES, LABELS / 1, "labels: (4,) float64, not (4,) integers; "),
+        (IMAGES, LABELS - 1, "labels: -1 is not 0 to 255; number classes from 0"),
+        (IMAGES, LABELS + 253, "labels: 256 is not 0 to 255; number classes from 0"),
+    ],
+)
+def test_pictures_and_labels_of_another_kind_are_refused(images, labels, what):
+    with pytest.raises(InputError) as caught:
+        cifar_binary.to_records(images, labels)
+    assert str(caught.value).startswith(what)
+
+
+def test_labels_may_be_a_list_and_reach_255():
+    records = cifar_binary.to_records(IMAGES, [0, 1, 2, 255])
+    assert cifar_binary.from_records(records).labels.tolist() == [0, 1, 2, 255]
+
+
 @given(counts, seeds, st.randoms())
 def test_order_and_digest_do_not_depend_on_the_order_that_came(count, seed, random):
     records = draw_records(count, seed)
@@ -63,7 +92,8 @@ def test_one_flipped_bit_changes_the_digest(count, seed, place, bit):
 
 @pytest.mark.parametrize("size", [0, 1, 3072, 3074, 2 * 3073 - 1])
 def test_a_cut_file_is_refused_by_name_with_the_mend(size):
-    with pytest.raises(InputError, match=rf"^here/x\.bin: is damaged \({size:,} bytes .*; do it$"):
+    what = rf"is damaged or holds pictures of another size than 32×32 \({size:,} bytes "
+    with pytest.raises(InputError, match=rf"^here/x\.bin: {what}.*; do it$"):
         cifar_binary.parse_records(bytes(size), "here/x.bin", "do it")
 
 

@@ -147,6 +147,8 @@ def recursion():
 BATCH = RECORDS * RECORD_BYTES
 
 
+BINARY = "the binary version is at https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz and is "
+PYTHON = f"python version, which is never read, because loading a pickle can run code; {BINARY}"
 NOT_THE_NAMES = f"{CLASS_NAMES} does not hold {', '.join(NAMES)}"
 
 
@@ -162,10 +164,10 @@ REFUSED = {
     "cut tar": (gzip.compress(gzip.decompress(ARCHIVE)[:70_000]), "damaged"),
     "no test batch": (without(TEST_BATCH), f"{TEST_BATCH} is missing"),
     "no class names": (without(CLASS_NAMES), f"{CLASS_NAMES} is missing"),
-    "python version": (
-        pack({"cifar-10-batches-py/data_batch_1": b""}),
-        "not CIFAR-10's binary ver",
-    ),
+    "another archive": (pack({"readme.txt": b""}), "not CIFAR-10's binary version"),
+    "python version": (pack({"cifar-10-batches-py/data_batch_1": b""}), PYTHON),
+    # The real one is larger than the binary version.
+    "large python version": (pack({"cifar-10-batches-py/data_batch_1": bytes(2**21)}), PYTHON),
     "dots in the name": (
         renamed(TEST_BATCH, f"cifar-10-batches-bin/../{TEST_BATCH}"),
         f"{TEST_BATCH} is missing",

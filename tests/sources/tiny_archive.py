@@ -40,7 +40,7 @@ def layout(train=TRAIN, test=TEST):
     return {**members, TEST_BATCH: test.tobytes()}
 
 
-def pack(members, *more):
+def pack(members, *more, level=1):
     """A tar.gz of the members, then of (TarInfo, content) pairs."""
     pairs = []
     for name, content in members.items():
@@ -51,7 +51,7 @@ def pack(members, *more):
     with tarfile.open(fileobj=file, mode="w") as tar:
         for info, content in [*pairs, *more]:
             tar.addfile(info, io.BytesIO(content))
-    return gzip.compress(file.getvalue(), 1, mtime=0)
+    return gzip.compress(file.getvalue(), level, mtime=0)
 
 
 ARCHIVE = pack(layout())
@@ -59,6 +59,7 @@ ARCHIVE = pack(layout())
 
 SOURCE = Source(
     url="http://127.0.0.1/" + NAME,
+    size=len(ARCHIVE),
     md5=hashlib.md5(ARCHIVE).hexdigest(),
     train_digest=content_digest(TRAIN),
     test_digest=content_digest(TEST),
