@@ -324,5 +324,5 @@ def test_25_mistakes_are_readable_in_under_4_mb(tmp_path: Path) -> None:
 
 def test_the_rate_that_training_took_has_its_name() -> None:
     named, number = (words_of(build(CASES[c])) for c in ("training_one_epoch", "training_to_zero"))
-    assert "took 0.01, lr_find's steep and valley and slide" in named
-    assert "took 0.1, a number" in number
+    assert "rate 0.01, lr_find's steep and valley and slide" in named
+    assert "rate 0.1, set in params.yaml" in number
