@@ -43,6 +43,18 @@ class TinyNet(torch.nn.Module):
         return self.fc(self.bn(self.conv1(images)).relu().mean((2, 3)))
 
 
+class NoMemory(torch.nn.Module):
+    """A network for which the memory is too small, as CUDA says it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.layer = torch.nn.Identity()
+
+    def forward(self, _: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
 def params(**train: Any) -> Params:
     values = tiny_values()
     values["train"] |= {"resolution": [32], "epochs": 3, "batch_size": 16, **train}

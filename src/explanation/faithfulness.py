@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from src.device import memory_for
 from src.explanation.gradcam import grad_cam
 
 DELETED = 0.2
@@ -44,9 +45,10 @@ def faithfulness(
     parts = -(-len(images) // BATCH)
     pairs = zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True)
     for batch, classes in pairs:
-        before = probability(model, batch, classes)
-        for name, cam in grad_cam(model, layers, batch, classes).items():
-            for kind, used in (("", cam), ("_other", cam.roll(1, 0))):
-                after = probability(model, delete(batch, used), classes)
-                totals[name + kind] += (before - after).sum().item()
+        with memory_for(f"faithfulness of {len(batch)} images at a time"):
+            before = probability(model, batch, classes)
+            for name, cam in grad_cam(model, layers, batch, classes).items():
+                for kind, used in (("", cam), ("_other", cam.roll(1, 0))):
+                    after = probability(model, delete(batch, used), classes)
+                    totals[name + kind] += (before - after).sum().item()
     return {key: total / len(images) for key, total in totals.items()}

@@ -10,7 +10,7 @@ from torchvision.models.resnet import ResNet
 
 from src.data.normalize import Normalize
 from src.data.tensors import load_tensors, save_tensors
-from src.device import start
+from src.device import memory_for, start
 from src.network.resnet import ARCHITECTURES, build_model
 from src.pipeline.errors import InputError, remake
 
@@ -35,8 +35,9 @@ def load_trained(
     """
     model, about = load_model(path, num_classes)
     device, resolved = start(precision or about["precision"], deterministic=True)
-    model.to(device, memory_format=torch.channels_last)
-    return Trained(model, Normalize(mean, std, device), resolved)
+    with memory_for("the network"):
+        model.to(device, memory_format=torch.channels_last)
+        return Trained(model, Normalize(mean, std, device), resolved)
 
 
 def save_weights(path: Path, model: nn.Module, metadata: dict[str, Any]) -> None:
