@@ -20,6 +20,10 @@ LIBRARIES = ("albumentations", "numpy", "opencv-python-headless")
 SWITCHES = ("ATEN_CPU_CAPABILITY", "CUBLAS", "CUDNN", "DNNL", "MKL", "NVIDIA_TF32", "ONEDNN")
 # Threads are told apart by their number, however it was set.
 WITHOUT_EFFECT = ("_VERBOSE", "_NUM_THREADS")
+# What an x86 CPU that computes in this type says of itself.
+IN_HARDWARE = {"bf16": ("avx512_bf16", "amx_bf16"), "fp16": ("avx512_fp16", "amx_fp16")}
+# What torch says without memory on CUDA and mps, on the CPU, and of CUDA's libraries.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "_ALLOC_FAILED")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -62,10 +66,10 @@ def cpu_capabilities() -> dict[str, Any]:
     return dict(found)
 
 
-def cpu_has_bf16() -> bool:
-    """Whether an x86 CPU multiplies bf16 in hardware."""
+def cpu_computes(precision: str) -> bool:
+    """Whether an x86 CPU multiplies bf16 or fp16 in hardware."""
     found = cpu_capabilities()
-    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    return any(found.get(name, False) for name in IN_HARDWARE[precision])
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
@@ -82,7 +86,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
         return precision
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+    return "bf16" if device.type == "cpu" and cpu_computes("bf16") else "fp32"
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
@@ -90,14 +94,21 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Non
 
 
 @contextmanager
-def memory_for(images: int) -> Iterator[None]:
-    """InputError where the device has not the memory for a step of so many images."""
+def memory_for(work: str, mend: str | None = None) -> Iterator[None]:
+    """InputError where the memory is too small for some work.
+
+    work: what is done, with how many images; mend: what helps, where it is not a free device.
+    """
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        of_host = isinstance(error, MemoryError) or "CPUAllocator" in str(error)
+        if not of_host and not any(text in str(error) for text in OUT_OF_MEMORY):
+            raise
+        memory = "this machine's memory" if of_host else "the device's memory"
+        usual = "use a machine with more" if of_host else "set DEVICE=cpu"
         raise InputError(
-            f"train.batch_size: a step of {images:,} images does not fit the device's memory; "
-            "lower it (params.yaml)"
+            f"{work} does not fit {memory}; {mend or f'end other programs that use it, or {usual}'}"
         ) from error
 
 
@@ -121,9 +132,9 @@ def start(precision: str, deterministic: bool) -> tuple[torch.device, str]:
     resolved = resolve_precision(precision, device)
     if device.type == "cpu":
         keep_freed_memory()
-        if resolved == "bf16" and not cpu_has_bf16():
+        if resolved in IN_HARDWARE and not cpu_computes(resolved):
             print(
-                "note: this CPU computes bf16 in software, hundreds of times slower than fp32; "
+                f"note: this CPU computes {resolved} in software, many times slower than fp32; "
                 "train with train.precision: auto, which takes what the hardware has (params.yaml)"
             )
     print(f"{describe(device, resolved)}, torch {torch.__version__}", flush=True)

@@ -9,6 +9,7 @@ def main(params: Params, _: Inputs) -> None:
     import torch
 
     from src.data.dataset import read_classes, read_split, read_statistics
+    from src.device import memory_for
     from src.explanation.examples import Subject, load_logits, mistake_rows, sample_rows
     from src.explanation.faithfulness import faithfulness
     from src.figures.gradcam import draw_mistakes, draw_samples
@@ -27,7 +28,11 @@ def main(params: Params, _: Inputs) -> None:
     draw_samples(paths.PLOTS / "gradcam.png", samples, layers)
     mistakes = mistake_rows(subject, layers[-1], settings.mistakes)
     draw_mistakes(paths.PLOTS / "misclassified.png", mistakes)
-    images = trained.normalize(torch.from_numpy(test.images[: settings.faithfulness_images]))
+    shown = torch.from_numpy(test.images[: settings.faithfulness_images])
+    with memory_for(
+        f"gradcam.faithfulness_images: {len(shown):,} images", "lower it (params.yaml)"
+    ):
+        images = trained.normalize(shown)
     classes = logits[: len(images)].argmax(1).to(images.device)
     metrics = faithfulness(trained, layers, images, classes)
     write_json(paths.metrics("gradcam"), metrics)

@@ -3,21 +3,25 @@
 import os
 import platform
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from src import device as runtime
 from src.pipeline.errors import InputError
 from tests.conftest import ROOT, run
+from tests.tiny import params, train
 
 CPU = torch.device("cpu")
 
 
 def test_auto_takes_bf16_only_where_the_hardware_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(runtime, "cpu_computes", lambda _: True)
     assert runtime.resolve_precision("auto", CPU) == "bf16"
-    monkeypatch.setattr(runtime, "cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(runtime, "cpu_computes", lambda _: False)
     assert runtime.resolve_precision("auto", CPU) == "fp32"
     assert runtime.resolve_precision("auto", torch.device("mps")) == "fp32"
     assert runtime.resolve_precision("fp16", CPU) == "fp16"
@@ -41,18 +45,24 @@ def test_older_gpus_get_fp16(
 
 @pytest.mark.parametrize(
     ("capabilities", "expected"),
-    [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"amx_tile": True}, False)],
+    [
+        ({"avx512_bf16": True}, ["bf16"]),
+        ({"amx_bf16": True, "avx512_fp16": False}, ["bf16"]),
+        ({"avx512_fp16": True}, ["fp16"]),
+        ({"amx_fp16": True, "avx512_bf16": True}, ["bf16", "fp16"]),
+        ({"amx_tile": True}, []),
+    ],
 )
-def test_bf16_is_read_off_the_cpu(
-    capabilities: dict[str, bool], expected: bool, monkeypatch: pytest.MonkeyPatch
+def test_half_precision_is_read_off_the_cpu(
+    capabilities: dict[str, bool], expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert runtime.cpu_has_bf16() is expected
+    assert [name for name in ("bf16", "fp16") if runtime.cpu_computes(name)] == expected
 
 
 def test_a_torch_that_does_not_say_has_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities")
-    assert runtime.cpu_has_bf16() is False
+    assert runtime.cpu_computes("bf16") is False
 
 
 @pytest.mark.parametrize("name", ["tpu", "cuda:7", "CPU"])
@@ -101,20 +111,72 @@ def test_deterministic_is_asked_of_every_library(monkeypatch: pytest.MonkeyPatch
         torch.backends.cudnn.deterministic = False
 
 
+MPS = "MPS backend out of memory (MPS allocated: 8 GB, max allowed: 9 GB)."
+CUBLAS = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+
+
+def raise_(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("work", "memory", "mend"),
+    [
+        # More than the address space has: the real words of torch and NumPy.
+        (lambda: torch.empty(2**60, dtype=torch.uint8), "this machine's memory", "with more"),
+        (lambda: np.empty(2**60, np.uint8), "this machine's memory", "a machine with more"),
+        (lambda: raise_(MemoryError()), "this machine's memory", "a machine with more"),
+        (lambda: raise_(torch.OutOfMemoryError("CUDA out of memory.")), "the device's", "E=cpu"),
+        (lambda: raise_(RuntimeError(MPS)), "the device's memory", "set DEVICE=cpu"),
+        (lambda: raise_(RuntimeError(CUBLAS)), "the device's memory", "set DEVICE=cpu"),
+        (lambda: raise_(RuntimeError("CUDA error: out of memory")), "the device's", "E=cpu"),
+    ],
+)
+def test_too_little_memory_is_told_with_its_mend(
+    work: Callable[[], object], memory: str, mend: str
+) -> None:
+    with pytest.raises(InputError) as raised, runtime.memory_for("a sum of 7 images"):
+        work()
+    text = str(raised.value)
+    assert text.startswith(f"a sum of 7 images does not fit {memory}")
+    assert text.endswith(mend)
+    assert raised.value.__cause__ is not None
+    with pytest.raises(InputError, match=r"; lower it$"), runtime.memory_for("a", "lower it"):
+        work()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shape '[2]' is invalid"), NotImplementedError()])
+def test_other_errors_stay_what_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, runtime.memory_for("a sum of 7 images"):
+        raise error
+    assert raised.value is error
+
+
+def test_a_network_too_large_for_the_device_is_told(tmp_path: Path) -> None:
+    class Large(torch.nn.Module):
+        def to(self, *_: object, **__: object) -> "Large":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(InputError, match="the network does not fit the device's memory"):
+        train(tmp_path, params(), model=Large())
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @pytest.mark.parametrize(("hardware", "noted"), [(True, False), (False, True)])
-def test_bf16_in_software_is_remarked_on(
+def test_half_precision_in_software_is_remarked_on(
+    precision: str,
     hardware: bool,
     noted: bool,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("DEVICE", "cpu")
-    monkeypatch.setattr(runtime, "cpu_has_bf16", lambda: hardware)
+    monkeypatch.setattr(runtime, "cpu_computes", lambda asked: hardware and asked == precision)
     # These functions set things for the whole process; other tests cover them.
     monkeypatch.setattr(runtime, "set_deterministic", lambda _: None)
     monkeypatch.setattr(runtime, "keep_freed_memory", lambda: None)
-    assert runtime.start("bf16", deterministic=True) == (CPU, "bf16")
-    assert ("computes bf16 in software" in capsys.readouterr().out) is noted
+    assert runtime.start(precision, deterministic=True) == (CPU, precision)
+    assert (f"computes {precision} in software" in capsys.readouterr().out) is noted
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's memory is tuned")

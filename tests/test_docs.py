@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import yaml
 
+from src.data.augment import Augment
 from src.data.dataset import read_split
+from src.pipeline.params import COMPOSITIONS, Params
 from src.sources.shapes import draw
 from tests.conftest import ROOT, committed_params, leaves, run
 
@@ -44,6 +46,14 @@ def test_the_table_names_the_stages_that_read_it() -> None:
             if any(key == each or key.startswith(f"{each}.") for each in STAGES[name]["params"])
         ]
         assert cell == ", ".join(readers), key
+
+
+def test_the_example_of_nested_transforms_is_accepted() -> None:
+    (example,) = re.findall(r"```yaml\n(augment:.*?)```", PARAMETERS, re.DOTALL)
+    values = yaml.safe_load(committed_params()) | yaml.safe_load(example)
+    Augment(Params.model_validate(values).augment, 0)
+    table = PARAMETERS.split("\n## Transforms inside transforms\n")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(COMPOSITIONS)
 
 
 def code_with(text: str) -> str:

@@ -53,6 +53,18 @@ def plateau(**values: float) -> dict[str, float]:
     return usual | values
 
 
+class NoMemory(torch.nn.Module):
+    """A network for which the memory is too small, as CUDA says it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.layer = torch.nn.Identity()
+
+    def forward(self, _: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
 def params(**train: Any) -> Params:
     values = tiny_values()
     values["train"] |= {"resolution": [32], "epochs": 3, "batch_size": 16, **train}

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from src.data.batches import plain_batches
 from src.data.records import Split
-from src.device import autocast
+from src.device import autocast, memory_for
 from src.evaluation.calibration import fit_temperature
 from src.network.weights import Trained
 
@@ -33,10 +33,11 @@ def predict(trained: Trained, split: Split, tta: str = "none") -> Tensor:
     """Logits (N, C) in fp32 on the CPU, the mean over the views of test-time augmentation."""
     logits = []
     for images, _ in plain_batches(split):
-        inputs = trained.normalize(images)
-        with autocast(trained.precision, inputs.device):
-            outputs = [trained.model(view).float() for view in views(inputs, tta)]
-        logits.append(torch.stack(outputs).mean(0))
+        with memory_for(f"evaluation of {len(images)} images at a time"):
+            inputs = trained.normalize(images)
+            with autocast(trained.precision, inputs.device):
+                outputs = [trained.model(view).float() for view in views(inputs, tta)]
+            logits.append(torch.stack(outputs).mean(0))
     return torch.cat(logits).cpu()
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from src.data.records import Split
 from src.data.tensors import load_tensors
+from src.device import memory_for
 from src.explanation.gradcam import grad_cam
 from src.network.weights import Trained
 from src.pipeline.errors import InputError, remake
@@ -85,9 +86,10 @@ class Subject:
         self, layers: Sequence[str], rows: Sequence[int], targets: NDArray[np.int64]
     ) -> list[NDArray[np.float32]]:
         """For each layer the maps (B, 32, 32) of B test images for their targets."""
-        inputs = self.trained.normalize(torch.from_numpy(self.test.images[rows]))
-        classes = torch.from_numpy(targets).to(inputs.device)
-        cams = grad_cam(self.trained.model, layers, inputs, classes, self.trained.precision)
+        with memory_for(f"Grad-CAM of {len(rows)} images at a time"):
+            inputs = self.trained.normalize(torch.from_numpy(self.test.images[rows]))
+            classes = torch.from_numpy(targets).to(inputs.device)
+            cams = grad_cam(self.trained.model, layers, inputs, classes, self.trained.precision)
         return [cams[name].cpu().numpy() for name in layers]
 
 

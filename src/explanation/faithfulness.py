@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from src.device import autocast
+from src.device import autocast, memory_for
 from src.explanation.gradcam import grad_cam
 from src.network.weights import Trained
 
@@ -48,10 +48,11 @@ def faithfulness(
     parts = -(-len(images) // BATCH)
     pairs = zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True)
     for batch, classes in pairs:
-        before = probability(trained, batch, classes)
-        cams = grad_cam(trained.model, layers, batch, classes, trained.precision)
-        for name, cam in cams.items():
-            for kind, used in (("", cam), ("_other", cam.roll(1, 0))):
-                after = probability(trained, delete(batch, used), classes)
-                totals[name + kind] += (before - after).sum().item()
+        with memory_for(f"faithfulness of {len(batch)} images at a time"):
+            before = probability(trained, batch, classes)
+            cams = grad_cam(trained.model, layers, batch, classes, trained.precision)
+            for name, cam in cams.items():
+                for kind, used in (("", cam), ("_other", cam.roll(1, 0))):
+                    after = probability(trained, delete(batch, used), classes)
+                    totals[name + kind] += (before - after).sum().item()
     return {key: total / len(images) for key, total in totals.items()}

@@ -26,7 +26,7 @@ from src.device import DTYPES, autocast, memory_for
 from src.lr_range.curve import Curve, bounds, finite_part, snap, suggest
 from src.pipeline.params import LinearRange, LrFind, Range
 from src.training.optimizer import make_optimizer
-from src.training.run import Settings
+from src.training.run import Settings, memory_for_step
 
 with warnings.catch_warnings():
     # It asks tqdm for a notebook's progress bar, which warns outside a notebook.
@@ -59,7 +59,8 @@ class StoppingFinder(LRFinder):  # type: ignore[misc]
         return finite_or_inf(super()._train_batch(*args, **kwargs))
 
     def _validate(self, *args: Any, **kwargs: Any) -> float:
-        return finite_or_inf(super()._validate(*args, **kwargs))
+        with memory_for(f"the range test's validation on {EVAL_BATCH} images at a time"):
+            return finite_or_inf(super()._validate(*args, **kwargs))
 
 
 def finite_or_inf(loss: float) -> float:
@@ -87,7 +88,8 @@ def range_test(model: nn.Module, data: TrainingData, find: LrFind, settings: Set
     """
     train, device, linear = settings.train, settings.device, find.mode == "linear"
     span = find.linear if linear else find.exponential
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with memory_for("the network"):
+        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     normalize = Normalize(data.mean, data.std, device)
     finder = StoppingFinder(
         Prepared(model, normalize, settings.precision, train.resolution[0]),
@@ -96,9 +98,10 @@ def range_test(model: nn.Module, data: TrainingData, find: LrFind, settings: Set
         device=device,
         **fp16_options(settings.precision, device),
     )
-    with contextlib.redirect_stdout(io.StringIO()), memory_for(train.batch_size):
+    batches = training_loader(data.train, find.num_iter, settings)
+    with contextlib.redirect_stdout(io.StringIO()), memory_for_step(train.batch_size):
         finder.range_test(
-            training_loader(data.train, find.num_iter, settings),
+            batches,
             val_loader=validation_loader(data, find.linear, settings.seed) if linear else None,
             end_lr=span.end_lr,
             num_iter=find.num_iter,

@@ -20,6 +20,8 @@ from src.network import winograd
 
 # The side of an output, in pixels, up to which the product was faster.
 SMALL = {torch.bfloat16: 4, torch.float32: 3}
+# What autocast makes equal.
+CASTABLE = {torch.float32, torch.bfloat16, torch.float16}
 
 
 @dataclass(frozen=True)
@@ -135,15 +137,15 @@ class Conv2d(nn.Conv2d):
     """(B, C, H, W) to (B, O, h, w): a convolution that takes the faster way in training.
 
     In evaluation batches are large and weights need no gradient; there torch's own is faster.
+    What torch refuses, or takes without a batch, goes to torch's own too.
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        if not self.training or images.device.type != "cpu":
+        dtype = self.common_dtype(images)
+        if not self.training or dtype is None or not self.has_outputs(images):
             return super().forward(images)
-        stride, padding, kernel = self.stride[0], int(self.padding[0]), self.kernel_size[0]
-        side = len(Axis(max(images.shape[2:]), kernel, stride, padding).outputs)
-        autocast = torch.is_autocast_enabled("cpu")
-        dtype = torch.get_autocast_dtype("cpu") if autocast else images.dtype
+        stride, padding = self.stride[0], int(self.padding[0])
+        side = max(len(axis.outputs) for axis in self.axes(images))
         result: Tensor
         if side <= SMALL.get(dtype, 0):
             operands = images.to(dtype), self.weight.to(dtype)
@@ -153,6 +155,30 @@ class Conv2d(nn.Conv2d):
         else:
             result = super().forward(images)
         return result
+
+    def common_dtype(self, images: Tensor) -> torch.dtype | None:
+        """The type that torch would compute in; None where it refuses, or not on a CPU."""
+        if images.device.type != "cpu" or self.weight.device.type != "cpu":
+            return None
+        dtypes = {images.dtype, self.weight.dtype}
+        # Autocast leaves whole numbers and float64 as they are.
+        if torch.is_autocast_enabled("cpu") and dtypes <= CASTABLE:
+            return torch.get_autocast_dtype("cpu")
+        return images.dtype if len(dtypes) == 1 else None
+
+    def has_outputs(self, images: Tensor) -> bool:
+        """Whether these are (B, C, H, W) images that torch accepts, and the result is not empty."""
+        return (
+            images.dim() == 4
+            and images.shape[1] == self.in_channels
+            and images.numel() > 0
+            and all(axis.outputs for axis in self.axes(images))
+        )
+
+    def axes(self, images: Tensor) -> tuple[Axis, Axis]:
+        kernel, stride, padding = self.kernel_size[0], self.stride[0], int(self.padding[0])
+        height, width = images.shape[2:]
+        return Axis(height, kernel, stride, padding), Axis(width, kernel, stride, padding)
 
 
 def use_products(model: nn.Module) -> None:

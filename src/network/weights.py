@@ -9,7 +9,7 @@ from torch import nn
 
 from src.data.normalize import Normalize
 from src.data.tensors import load_tensors, save_tensors
-from src.device import start
+from src.device import memory_for, start
 from src.network.blocks import ResNet
 from src.network.resnet import ARCHITECTURES, build_model
 from src.pipeline.errors import InputError, remake
@@ -33,8 +33,9 @@ def load_trained(path: Path, num_classes: int, mean: list[float], std: list[floa
     """
     model, about = load_model(path, num_classes)
     device, resolved = start(about["precision"], deterministic=True)
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Trained(model, Normalize(mean, std, device), resolved)
+    with memory_for("the network"):
+        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return Trained(model, Normalize(mean, std, device), resolved)
 
 
 def save_weights(path: Path, model: nn.Module, metadata: dict[str, Any]) -> None:

@@ -30,6 +30,23 @@ Fraction = Annotated[Float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Side = Literal[16, 20, 24, 28, 32]  # pixels
+# The transforms of `augment` that hold others in `transforms`.
+COMPOSITIONS = (
+    "OneOf",
+    "OneOrOther",
+    "RandomOrder",
+    "SelectiveChannelTransform",
+    "Sequential",
+    "SomeOf",
+)
+TO_DEVICE = (
+    "images stay uint8 until the device, which normalises them with the data's own means; remove it"
+)
+MISPLACED = {
+    "Normalize": TO_DEVICE,
+    "ToTensorV2": TO_DEVICE,
+    "Lambda": "it needs functions, which are not values; remove it",
+}
 # Those of lr_find's rates that training can take.
 RateName = Literal["slide", "steep", "valley", "minimum", "max_lr"]
 
@@ -152,6 +169,37 @@ class Train(Section):
         return sides
 
 
+def check_transform(transform: object, place: str = "") -> None:
+    """ValueError unless it is {name: arguments} with a probability, and so are those inside it."""
+    if not isinstance(transform, dict) or len(transform) != 1:
+        shown = sorted(map(str, transform)) if isinstance(transform, dict) else repr(transform)
+        raise ValueError(f"{place}one transform an entry, not {shown}")
+    ((name, arguments),) = transform.items()
+    if name in MISPLACED:
+        raise ValueError(f"{place}{name} has no place here: {MISPLACED[name]}")
+    if not isinstance(arguments, dict):
+        raise ValueError(f"{place}{name}: {arguments!r} is not a mapping of arguments")
+    if "p" not in arguments:
+        raise ValueError(f"{place}{name} must state p, the probability that it is applied")
+    p = arguments["p"]
+    if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
+        raise ValueError(f"{place}{name}: p: {p!r} is not a probability from 0 to 1")
+    if name in COMPOSITIONS:
+        check_inside(name, arguments.get("transforms"), f"{place}{name}: ")
+
+
+def check_inside(name: str, transforms: object, place: str) -> None:
+    """ValueError unless these are transforms that a composition can hold."""
+    if not isinstance(transforms, list) or not transforms:
+        raise ValueError(f"{place}transforms: {transforms!r} is not a list of transforms")
+    for transform in transforms:
+        check_transform(transform, place)
+    if name == "OneOrOther" and len(transforms) != 2:
+        raise ValueError(f"{place}transforms: two are needed, not {len(transforms)}")
+    if name == "OneOf" and not any(given["p"] for each in transforms for given in each.values()):
+        raise ValueError(f"{place}every p is 0, so none can be chosen; state one above 0")
+
+
 class Evaluate(Section):
     tta: Literal["none", "mirror", "mirror_shift"]
 
@@ -182,19 +230,7 @@ class Params(Section):
         cls, augment: list[dict[str, dict[str, Any]]]
     ) -> list[dict[str, dict[str, Any]]]:
         for transform in augment:
-            if len(transform) != 1:
-                raise ValueError(f"one transform an entry, not {sorted(transform)}")
-            ((name, arguments),) = transform.items()
-            if name in {"Normalize", "ToTensorV2"}:
-                raise ValueError(
-                    f"{name} has no place here: images stay uint8 until the device, "
-                    "which normalises them with the data's own means; remove it"
-                )
-            if "p" not in arguments:
-                raise ValueError(f"{name} must state p, the probability that it is applied")
-            p = arguments["p"]
-            if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
-                raise ValueError(f"{name}: p: {p!r} is not a probability from 0 to 1")
+            check_transform(transform)
         return augment
 
     @model_validator(mode="after")

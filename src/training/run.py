@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +50,11 @@ def prepare(
     return Settings(train, optimizer, augmentation, seed, device, precision, workers)
 
 
+def memory_for_step(images: int) -> AbstractContextManager[None]:
+    """InputError where the memory is too small for a step of so many images."""
+    return memory_for(f"train.batch_size: a step of {images:,} images", "lower it (params.yaml)")
+
+
 class Run:
     """The whole state of a training run; `state` and `restore` are its picture on disk."""
 
@@ -57,7 +63,8 @@ class Run:
     ) -> None:
         self.data, self.settings, self.rates = data, settings, rates
         train, device = settings.train, settings.device
-        self.model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        with memory_for("the network"):
+            self.model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.normalize = Normalize(data.mean, data.std, device)
         self.optimizer = make_optimizer(model, settings.optimizer, rates.start)
         self.per_epoch = max(1, len(data.train) // train.batch_size)
@@ -87,7 +94,7 @@ class Run:
 
     def train_step(self, images: Tensor, labels: Tensor) -> None:
         """One update from (B, 32, 32, 3) uint8 images; nothing waits for the device."""
-        with memory_for(len(images)):
+        with memory_for_step(len(images)):
             self.device_step(images, labels, self.side(self.step))
         if not isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step()

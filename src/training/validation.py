@@ -9,7 +9,7 @@ from torch import nn
 from src.data.batches import plain_batches
 from src.data.normalize import Normalize, resize
 from src.data.records import Split
-from src.device import autocast
+from src.device import autocast, memory_for
 
 
 @torch.no_grad()
@@ -30,10 +30,11 @@ def validate(
     correct = torch.zeros((), device=normalize.device)
     for images, labels_cpu in plain_batches(split):
         check_stop()
-        labels = labels_cpu.to(normalize.device)
-        with autocast(precision, normalize.device):
-            logits = model(resize(normalize(images), side)).float()
-        loss += F.cross_entropy(logits, labels, reduction="sum")
-        correct += (logits.argmax(1) == labels).sum()
+        with memory_for(f"validation on {len(images)} images at a time"):
+            labels = labels_cpu.to(normalize.device)
+            with autocast(precision, normalize.device):
+                logits = model(resize(normalize(images), side)).float()
+            loss += F.cross_entropy(logits, labels, reduction="sum")
+            correct += (logits.argmax(1) == labels).sum()
     model.train()
     return loss.item() / len(split), correct.item() / len(split)

@@ -40,6 +40,15 @@ PIPELINE: list[dict[str, Any]] = [
             "p": 0.5,
         }
     },
+    {
+        "OneOf": {
+            "transforms": [
+                {"GaussNoise": {"p": 0.3}},
+                {"SomeOf": {"transforms": [{"D4": {"p": 0.5}}, {"Blur": {"p": 0.5}}], "p": 0.7}},
+            ],
+            "p": 0.5,
+        }
+    },
 ]
 
 

@@ -1,12 +1,15 @@
 """Logits and the views of test-time augmentation are right."""
 
 import numpy as np
+import pytest
 import torch
 
 from src.data.normalize import Normalize
 from src.data.records import Split
 from src.evaluation.predict import predict, views
 from src.network.weights import Trained
+from src.pipeline.errors import InputError
+from tests.tiny import NoMemory
 
 
 def test_views_of_test_time_augmentation() -> None:
@@ -30,6 +33,13 @@ def test_views_of_test_time_augmentation() -> None:
 class Means(torch.nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return images[:, :, 0, 0]
+
+
+def test_images_too_many_for_the_memory_are_named() -> None:
+    split = Split(np.zeros((501, 32, 32, 3), np.uint8), np.zeros(501, np.int64))
+    trained = Trained(NoMemory(), Normalize([0.0] * 3, [1.0] * 3, torch.device("cpu")), "fp32")
+    with pytest.raises(InputError, match=r"^evaluation of 500 images at a time does not.* DEVICE="):
+        predict(trained, split)
 
 
 def test_predict_averages_the_views_in_order() -> None:

@@ -21,6 +21,7 @@ from src.explanation.examples import (
 )
 from src.network.weights import Trained
 from src.pipeline.errors import InputError
+from tests.tiny import NoMemory
 
 LOGITS = torch.randn(6, 10, generator=torch.Generator().manual_seed(0))
 
@@ -71,6 +72,15 @@ def test_each_mistake_and_each_sample_has_its_own_maps(monkeypatch: pytest.Monke
     assert [s.image[0, 0, 0] for s in samples] == [0, 1, 2, 3]
     assert [s.actual + s.predicted for s in samples] == ["ab", "bc", "cd", "dd"]
     assert [[cam[0, 0] for cam in s.cams] for s in samples] == [[1, 1], [2, 2], [3, 3], [3, 3]]
+
+
+def test_images_too_many_for_the_memory_are_named() -> None:
+    normalize = Normalize([0.0] * 3, [1.0] * 3, torch.device("cpu"))
+    test = Split(np.zeros((3, 32, 32, 3), np.uint8), np.arange(3))
+    said = np.eye(3, dtype=np.float32)
+    subject = Subject(Trained(NoMemory(), normalize, "fp32"), test, list("abc"), said)
+    with pytest.raises(InputError, match=r"^Grad-CAM of 3 images at a time does not fit the devi"):
+        sample_rows(subject, ["layer"], 3)
 
 
 def evidence_by_class(

@@ -9,6 +9,8 @@ from src.explanation.faithfulness import delete, faithfulness
 from src.network.blocks import ResNet
 from src.network.resnet import build_model
 from src.network.weights import Trained
+from src.pipeline.errors import InputError
+from tests.tiny import NoMemory
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,12 @@ def test_a_faithful_map_beats_another_images_map() -> None:
     scores = faithfulness(ready(Corner()), ["keep"], images, torch.ones(4, dtype=torch.int64))
     assert scores["keep"] > 0.4
     assert scores["keep_other"] < 0.3 * scores["keep"]
+
+
+def test_images_too_many_for_the_memory_are_named() -> None:
+    images = torch.ones(4, 3, 32, 32)
+    with pytest.raises(InputError, match=r"^faithfulness of 4 images at a time does not fit the d"):
+        faithfulness(NoMemory(), ["layer"], images, torch.ones(4, dtype=torch.int64))
 
 
 def test_the_fifth_where_the_map_is_highest_gets_the_mean_colour() -> None:

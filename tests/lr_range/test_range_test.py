@@ -17,7 +17,7 @@ from src.network.resnet import build_model
 from src.pipeline.errors import InputError
 from src.pipeline.params import Params
 from tests.conftest import tiny_data, tiny_values
-from tests.tiny import FOUND, TinyNet, settings
+from tests.tiny import FOUND, NoMemory, TinyNet, settings
 
 CPU = torch.device("cpu")
 
@@ -58,16 +58,19 @@ def test_fp16_is_searched_with_a_scaled_loss(data: TrainingData) -> None:
 
 
 def test_a_step_too_large_for_the_memory_is_named(data: TrainingData) -> None:
-    class Full(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.zeros(1))
-
-        def forward(self, _: torch.Tensor) -> torch.Tensor:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
     with pytest.raises(InputError, match=r"train\.batch_size: a step of 32 images does not fit"):
-        searched(Full(), data, params())
+        searched(NoMemory(), data, params())
+
+
+def test_a_validation_too_large_for_the_memory_is_named(data: TrainingData) -> None:
+    """Not as a step, whose batch size would not help."""
+
+    class FullInEvaluation(TinyNet):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images) if self.training else NoMemory()(images)
+
+    with pytest.raises(InputError, match=r"^the range test's validation on 500 images at a time"):
+        searched(FullInEvaluation(), data, params(mode="linear"))
 
 
 def test_nothing_is_left_behind(data: TrainingData) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from src.device import DTYPES
-from src.network import conv
+from src.network import conv, winograd
 from src.network.conv import Axis, Conv2d, ProductConvolution, use_products
 from src.network.resnet import build_model
 from src.training.history import Row
@@ -171,6 +171,56 @@ def test_other_convolutions_stay_torchs(other: dict[str, Any]) -> None:
     layer = nn.Conv2d(4, 4, **arguments)
     use_products(layer)
     assert type(layer) is nn.Conv2d
+
+
+def outcome(layer: nn.Conv2d, images: Tensor, autocast: bool) -> tuple[str, Tensor | None]:
+    """What a layer in training says of images: its error and result, or its gradients' types."""
+    layer.zero_grad()
+    try:
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            output = layer(images)
+        output.float().sum().backward()
+    except RuntimeError as error:
+        return str(error), None
+    assert layer.weight.grad is not None
+    return f"{output.dtype} {layer.weight.grad.dtype}", output.detach()
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64, torch.uint8])
+@pytest.mark.parametrize("kernel", [{"kernel_size": 3, "padding": 1}, {"kernel_size": 5}])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (4, 3, 3), (5, 4, 3, 3), (5, 4, 3, 5), (5, 4, 8, 4), (5, 4, 8, 0), (5, 4, 0, 0),
+        (0, 4, 3, 3), (0, 4, 8, 8), (5, 3, 3, 3), (5, 0, 3, 3), (3, 3), (3,), (1, 5, 4, 3, 3),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_odd_images_give_torchs_own_results_and_errors(
+    shape: tuple[int, ...], kernel: dict[str, int], dtype: torch.dtype, autocast: bool
+) -> None:
+    """Without a batch, smaller than the kernel, empty, of another type or number of channels."""
+    layer = nn.Conv2d(4, 6, bias=False, **kernel)  # type: ignore[arg-type]
+    images = torch.linspace(0, 9, torch.Size(shape).numel()).view(shape).to(dtype)
+    said, expected = outcome(layer, images, autocast)
+    use_products(layer)
+    assert type(layer) is Conv2d
+    said_here, found = outcome(layer, images, autocast)
+    assert said_here == said
+    if expected is not None and found is not None:
+        torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("shape", [(2, 64, 0, 8), (2, 32, 8, 8), (64, 8, 8)], ids=str)
+def test_winograd_is_not_asked_for_what_torch_refuses(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(winograd, "MEASURED", True)
+    layer = nn.Conv2d(64, 64, 3, padding=1, bias=False)
+    said, _ = outcome(layer, torch.ones(shape), autocast=False)
+    use_products(layer)
+    assert outcome(layer, torch.ones(shape), autocast=False)[0] == said
 
 
 class SmallNet(nn.Module):

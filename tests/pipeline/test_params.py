@@ -40,6 +40,10 @@ def write(folder: Path, values: object) -> Path:
     return path
 
 
+def one_of(*transforms: object) -> dict[str, Any]:
+    return {"OneOf": {"transforms": [*transforms], "p": 1.0}}
+
+
 BAD = [
     ("train.lrr", 0.1, "train.lrr: is not a parameter"),
     (
@@ -98,6 +102,35 @@ BAD = [
     ("augment", [{"HorizontalFlip": {}}], "augment: HorizontalFlip must state p"),
     ("augment", [{"HorizontalFlip": {"p": 1.5}}], "HorizontalFlip: p: 1.5 is not a probability"),
     ("augment", [{"HorizontalFlip": {"p": True}}], "HorizontalFlip: p: True is not a probability"),
+    ("augment", [{"Lambda": {"p": 1.0}}], "augment: Lambda has no place here: it needs functions"),
+    (
+        "augment",
+        [{"Blur": {"p": 1.0}, "D4": {"p": 1.0}}],
+        "augment: one transform an entry, not ['Blur', 'D4']",
+    ),
+    (
+        "augment",
+        [one_of({"Sequential": {"transforms": [{"Normalize": {"p": 1.0}}], "p": 1.0}})],
+        "augment: OneOf: Sequential: Normalize has no place here",
+    ),
+    ("augment", [one_of({"D4": {}})], "augment: OneOf: D4 must state p"),
+    ("augment", [one_of({"D4": {"p": "a"}})], "augment: OneOf: D4: p: 'a' is not a probability"),
+    ("augment", [one_of({"D4": 3})], "augment: OneOf: D4: 3 is not a mapping of arguments"),
+    ("augment", [one_of("D4")], "augment: OneOf: one transform an entry, not 'D4'"),
+    (
+        "augment",
+        [one_of({"Blur": {"p": 1.0}, "D4": {"p": 1.0}})],
+        "augment: OneOf: one transform an entry, not ['Blur', 'D4']",
+    ),
+    ("augment", [one_of()], "augment: OneOf: transforms: [] is not a list of transforms"),
+    ("augment", [{"SomeOf": {"p": 1.0}}], "augment: SomeOf: transforms: None is not a list of"),
+    ("augment", [{"SomeOf": {"transforms": []}}], "augment: SomeOf must state p"),
+    ("augment", [one_of({"D4": {"p": 0}})], "augment: OneOf: every p is 0, so none can be chosen"),
+    (
+        "augment",
+        [{"OneOrOther": {"transforms": [{"D4": {"p": 1.0}}], "p": 0.5}}],
+        "augment: OneOrOther: transforms: two are needed, not 1",
+    ),
     ("augment", ["HorizontalFlip"], "augment.0: 'HorizontalFlip' is not a mapping"),
     ("data.val_size", 0, "train.schedule: plateau needs data.val_size above 0"),
     ("gradcam.mistakes", 0, "gradcam.mistakes: 0 is not at least 1"),

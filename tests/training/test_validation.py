@@ -8,9 +8,18 @@ import torch.nn.functional as F
 
 from src.data.batches import plain_batches
 from src.data.normalize import Normalize
+from src.pipeline.errors import InputError
 from src.training.validation import validate
 from tests.conftest import tiny_data
-from tests.tiny import CPU, TinyNet
+from tests.tiny import CPU, NoMemory, TinyNet
+
+
+def test_images_too_many_for_the_memory_are_named() -> None:
+    data = tiny_data()
+    assert data.validation is not None
+    normalize = Normalize(data.mean, data.std, CPU)
+    with pytest.raises(InputError, match=r"^validation on 40 images at a time does not fit the de"):
+        validate(NoMemory(), data.validation, normalize, "fp32", 32, lambda: None)
 
 
 def test_validation_is_the_mean_over_images(monkeypatch: pytest.MonkeyPatch) -> None:
