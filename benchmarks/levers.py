@@ -1,8 +1,8 @@
 """What does each lever give a short training? One epoch at 16 px, three seeds, validation images.
 
-It needs data/ (`dvc repro download`) and about 20 minutes on two cores with bf16. It writes each
-result to bench/levers.json at once, and a second call goes on from that file; delete the file to
-measure anew.
+The study needs data/ (`dvc repro download`) and about 20 minutes on two cores with bf16. It writes
+each result to bench/levers.json at once, and a second call goes on from that file; delete the file
+to measure anew.
 """
 
 import statistics

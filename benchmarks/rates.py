@@ -1,8 +1,8 @@
 """Does the range test's rate train well? Range tests over seeds, short trainings at fixed rates.
 
-Only validation images judge the rates. It needs data/ (`dvc repro download`) and about 40 minutes
-on two cores. It writes each result to bench/rates.json at once, and a second call goes on from
-that file; delete the file to measure anew. The figure goes to docs/rates.png.
+Only validation images judge the rates. The study needs data/ (`dvc repro download`) and about 40
+minutes on two cores. It writes each result to bench/rates.json at once, and a second call goes on
+from that file; delete the file to measure anew. The figure goes to docs/rates.png.
 """
 
 import json

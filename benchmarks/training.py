@@ -100,9 +100,9 @@ def serve(connection: Connection, name: str, images: int) -> None:
 
 @contextmanager
 def elsewhere(name: str, images: int) -> Iterator[Rate]:
-    """Run another loop in its own process, out of reach of our settings and the C library's.
+    """Run another loop in a process of its own, which none of our settings reach.
 
-    The process waits until it is asked for a rate.
+    Those of the C library do not reach it either. The process waits until it is asked for a rate.
     """
     context = get_context("spawn")
     here, there = context.Pipe()

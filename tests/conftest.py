@@ -22,23 +22,23 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 for name in ("AUTHOR", "COMMITTER"):
     os.environ[f"GIT_{name}_NAME"] = "test"
     os.environ[f"GIT_{name}_EMAIL"] = "test@localhost"
-# A user's own settings must not decide whether the tests pass, nor a git hook's repository be
-# taken for a test's.
+# A user's own settings must not decide whether the tests pass, and a test must not take a git
+# hook's repository for its own.
 own = {"WORKERS", "DEVICE", "THREADS", "RESUME", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
 for name in own & os.environ.keys():
     del os.environ[name]
 signing = {"COUNT": "1", "KEY_0": "commit.gpgsign", "VALUE_0": "false"}
 os.environ.update({f"GIT_CONFIG_{name}": value for name, value in signing.items()})
-# A loaded machine takes its time.
+# A loaded machine is slow, so hypothesis sets no deadline.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
-# The tests' own dvc and python are the ones of this environment.
+# The tests' dvc and python are those of this environment.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 @cache
 def committed_params() -> str:
-    """params.yaml as committed: what an experiment left in the working copy fails no test."""
+    """params.yaml as committed, so that an experiment's values in the working copy fail no test."""
     shown = run(ROOT, "git", "show", "HEAD:params.yaml", check=False)
     return (ROOT / "params.yaml").read_text() if shown.returncode else shown.stdout
 
@@ -89,7 +89,7 @@ def project(tmp_path: Path, values: dict[str, Any]) -> Path:
 
 @pytest.fixture(scope="session")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which `dvc repro` has run, and what came out is committed; not to be changed."""
+    """A project after `dvc repro`, with its results committed; tests must not change it."""
     folder = make_project(tmp_path_factory.mktemp("pipeline") / "project", tiny_values())
     run(folder, "dvc", "repro")
     run(folder, "git", "add", ".")
@@ -99,7 +99,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def clone(done: Path, tmp_path: Path) -> Path:
-    """A copy of the finished project, to be changed."""
+    """A copy of the finished project, which a test may change."""
     return Path(shutil.copytree(done, tmp_path / "clone", symlinks=True))
 
 
@@ -126,7 +126,7 @@ def write_params(folder: Path, values: dict[str, Any]) -> None:
 def run(
     folder: Path, *command: str, check: bool = True, **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command; its output comes with the failure."""
+    """Run a command; a failure shows the command's output."""
     result = subprocess.run(
         command, cwd=folder, env={**os.environ, **env}, capture_output=True, text=True, check=False
     )

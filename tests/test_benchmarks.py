@@ -1,4 +1,4 @@
-"""The benchmarks can start, and change what they say they change."""
+"""The benchmarks start, and change what they say they change."""
 
 from functools import partial
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md's worked diffs apply to the code as it is, and the pipeline runs with them."""
+"""The diffs in CONTRIBUTING.md apply to the code as it is, and the pipeline runs with them."""
 
 import json
 import re
@@ -17,7 +17,7 @@ DIFFS = dict(
 
 
 def apply(name: str, folder: Path, *options: str) -> None:
-    """Apply a diff, unless it is applied already: by a reader who has followed the page."""
+    """Apply a diff, unless a reader who follows the page has applied it already."""
 
     def git(*more: str) -> "subprocess.CompletedProcess[str]":
         command = ["git", "apply", *options, *more, "-"]
@@ -41,7 +41,7 @@ def test_a_diff_applies_and_touches_at_most_three_files(name: str) -> None:
 
 @pytest.mark.slow
 def test_the_pipeline_runs_with_all_of_them(tmp_path: Path) -> None:
-    """On a tiny sample, through `dvc exp run` as the page says; and ruff has no complaint."""
+    """It runs on a tiny sample through `dvc exp run`, as the page says; ruff accepts the code."""
     folder = make_project(tmp_path / "project", tiny_values())
     for name in DIFFS:
         apply(name, folder)

@@ -110,16 +110,16 @@ def test_bf16_in_software_is_remarked_on(
 ) -> None:
     monkeypatch.setenv("DEVICE", "cpu")
     monkeypatch.setattr(runtime, "cpu_has_bf16", lambda: hardware)
-    # What it sets for the whole process is the concern of other tests.
+    # These functions set things for the whole process; other tests cover them.
     monkeypatch.setattr(runtime, "set_deterministic", lambda _: None)
     monkeypatch.setattr(runtime, "keep_freed_memory", lambda: None)
     assert runtime.start("bf16", deterministic=True) == (CPU, "bf16")
     assert ("computes bf16 in software" in capsys.readouterr().out) is noted
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's memory alone is tuned")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's memory is tuned")
 def test_freed_memory_is_kept() -> None:
-    """A process that fills and frees 64 MB again and again fetches it from the kernel once."""
+    """A process that fills and frees 64 MB again and again gets it from the kernel only once."""
     program = """
 import resource, sys
 from src.device import keep_freed_memory

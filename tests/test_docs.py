@@ -19,7 +19,7 @@ ORDER = ("download", "lr_find", "train", "evaluate", "gradcam")
 
 
 def table() -> dict[str, str]:
-    """Each parameter's last cell: the stages that read it."""
+    """The last cell of each parameter's row: the stages that read it."""
     section = PARAMETERS.split("\n## Parameters\n")[1].split("\n## ")[0]
     rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
     found = {}
@@ -69,7 +69,7 @@ images = read_split(Path("data"), "test").images
 
 @pytest.mark.slow
 def test_own_images_go_through_the_pipeline(clone: Path) -> None:
-    """As docs/running.md has it, with three classes."""
+    """The code of docs/running.md works, here with three classes."""
     code = code_with("horse")
     images, labels, _ = draw(600, 5)
     few = labels < 3
@@ -96,7 +96,7 @@ def test_the_readme_is_a_page() -> None:
 
 
 def heading(line: str) -> str:
-    """The anchor that a heading gets on the usual sites."""
+    """The anchor that the usual sites give to a heading."""
     text = re.sub(r"[^\w\- ]", "", line.lstrip("# ").strip().lower())
     return text.replace(" ", "-")
 

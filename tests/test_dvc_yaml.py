@@ -1,4 +1,4 @@
-"""dvc.yaml says what each stage reads: no retraining without need, nothing left out."""
+"""dvc.yaml names all that each stage reads, and nothing that would retrain without need."""
 
 import ast
 import filecmp
@@ -11,7 +11,7 @@ import yaml
 from tests.conftest import ROOT
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-# It can refuse, stop and resume, but it computes nothing (import-linter holds that).
+# src/pipeline can refuse, stop and resume, but computes nothing (import-linter checks that).
 EXCEPT = "src/pipeline/"
 
 
@@ -30,7 +30,7 @@ def imported(path: Path) -> set[str]:
 
 
 def closure(start: str) -> set[str]:
-    """All modules that come with a file, itself included."""
+    """The file and all modules that it imports, directly or through others."""
     seen: set[str] = set()
     waiting = [start]
     while waiting:
@@ -73,7 +73,7 @@ def test_training_imports_no_figure_and_no_explanation() -> None:
 
 
 def test_the_demo_has_the_same_pipeline() -> None:
-    """And the same chart: `dvc metrics diff` and `dvc plots` take no links."""
+    """It has copies, because `dvc metrics diff` and `dvc plots` do not follow links."""
     for name in ("dvc.yaml", ".dvcignore", ".dvc/plots/log_x.json"):
         assert filecmp.cmp(ROOT / name, ROOT / "demo" / name, shallow=False)
     for name in ("src", "stages"):

@@ -1,4 +1,4 @@
-"""The notebook as a file: no outputs, Python that compiles, files and links that are there."""
+"""The notebook has no outputs, its Python compiles, and its files and links exist."""
 
 import json
 import re
@@ -17,7 +17,7 @@ CODE, TEXT = (
 
 
 def test_it_is_committed_as_it_was_written() -> None:
-    """Without outputs: they would be of some machine, and pictures of some megabytes."""
+    """It has no outputs: they would belong to one machine, and pictures would take megabytes."""
     assert NOTEBOOK["nbformat"] == 4
     for cell in NOTEBOOK["cells"]:
         assert not cell.get("outputs")

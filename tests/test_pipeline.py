@@ -1,4 +1,4 @@
-"""The whole pipeline through the real `dvc repro`, on a tiny sample."""
+"""The whole pipeline runs through the real `dvc repro`, on a tiny sample."""
 
 import json
 import sys
@@ -44,7 +44,7 @@ def test_metrics_are_few_finite_numbers(done: Path) -> None:
 
 
 def said(folder: Path, split: Split, mean_std: tuple[list[float], list[float]]) -> torch.Tensor:
-    """The logits of a project's network."""
+    """The logits that a project's network gives."""
     model, about = load_model(folder / "models/model.safetensors", 10)
     normalize = Normalize(*mean_std, torch.device("cpu"))
     return predict(Trained(model.eval(), normalize, about["precision"]), split)
@@ -61,7 +61,7 @@ def test_metrics_are_what_the_weights_say(done: Path) -> None:
 
 
 def test_the_temperature_comes_from_the_validation_images(clone: Path) -> None:
-    # After so short a training any temperature that is allowed would be too small.
+    # After so short a training every allowed temperature would be too small.
     weights = clone / "models/model.safetensors"
     model, about = load_model(weights, 10)
     with torch.no_grad():
@@ -100,7 +100,7 @@ def test_a_second_repro_does_nothing(done: Path) -> None:
 
 @pytest.mark.slow
 def test_two_clean_runs_give_the_same_lock(done: Path, tmp_path: Path) -> None:
-    """Weights, logits, metrics, tables and pictures, to the bit; also with loader workers."""
+    """Weights, logits, metrics, tables and pictures repeat to the bit, also with loader workers."""
     again = make_project(tmp_path / "again", tiny_values())
     run(again, "dvc", "repro", WORKERS="2")
     assert lock(again) == lock(done)
@@ -108,7 +108,7 @@ def test_two_clean_runs_give_the_same_lock(done: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_without_a_validation_split_all_but_its_figures_are_there(tmp_path: Path) -> None:
-    """As in the recipe `best`."""
+    """The recipe `best` has no validation split."""
     values = tiny_values()
     values["data"]["val_size"] = 0
     values["train"] |= {"schedule": "one_cycle"}
@@ -148,10 +148,10 @@ def test_no_tracked_file_names_the_machine(done: Path) -> None:
     ],
 )
 def test_an_experiment_runs_what_it_must(clone: Path, override: str, expected: list[str]) -> None:
-    """And the others not; `dvc metrics diff` then shows the change."""
+    """It runs no other stage, and `dvc metrics diff` then shows the change."""
     output = run(clone, "dvc", "exp", "run", "-S", override).stdout
     ran = [name for name in OUTPUTS if f"Running stage '{name}'" in output]
-    # Equal logits or weights end the chain: mirroring changes a metric, not the logits.
+    # A stage whose inputs are equal does not run: mirroring changes a metric, not the logits.
     assert ran == expected
     diff = json.loads(run(clone, "dvc", "metrics", "diff", "--json").stdout)
     assert diff or override.startswith("gradcam")
@@ -159,7 +159,7 @@ def test_an_experiment_runs_what_it_must(clone: Path, override: str, expected: l
 
 @pytest.mark.slow
 def test_three_experiments_can_be_compared_on_a_screen(clone: Path) -> None:
-    """What people compare comes first: a table of 160 columns has it."""
+    """A table of 160 columns shows what people compare, because that comes first."""
     for lr in ("0.01", "0.03"):
         run(clone, "dvc", "exp", "run", "-n", f"lr-{lr}", "-S", f"train.lr={lr}")
     command = ["dvc", "exp", "show", "--only-changed", "--no-pager"]

@@ -1,4 +1,4 @@
-"""Recipes: valid differences from params.yaml, which reach DVC as written and do not mix."""
+"""Recipes are valid differences from params.yaml, reach DVC as written, and do not mix."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def test_a_recipe_is_a_valid_difference(name: str) -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_reaches_dvc_as_it_is_written(name: str, tmp_path: Path) -> None:
-    """Through dvc's own parser: what `dvc exp run -S` would put into params.yaml."""
+    """DVC's own parser puts the same values into params.yaml as `dvc exp run -S` does."""
     from dvc.utils.hydra import apply_overrides
 
     path = tmp_path / "params.yaml"
@@ -45,7 +45,7 @@ def test_a_recipe_reaches_dvc_as_it_is_written(name: str, tmp_path: Path) -> Non
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository whose params.yaml is committed, as the working directory."""
+    """A repository with a committed params.yaml; it is the working directory."""
     (tmp_path / "params.yaml").write_text("seed: 0\ntrain: {lr: 0.1, epochs: 6}\n")
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "start"]):
         run(tmp_path, "git", *words)
@@ -78,7 +78,7 @@ def test_params_that_cannot_be_read_are_one_sentence(text: str | None, repositor
 
 
 def test_a_recipe_run_again_gets_a_name_of_its_own(repository: Path) -> None:
-    """DVC refuses a name that an experiment has, and its --force would train all over again."""
+    """DVC refuses the name of another experiment, and its --force would train all over again."""
     head = run(repository, "git", "rev-parse", "HEAD").stdout.strip()
     assert free_name("quick") == "quick"
     for name in ("quick", "quick-2"):

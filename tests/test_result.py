@@ -1,6 +1,6 @@
-"""The docs tell of the results that docs/result.yaml names, and of no others.
+"""The docs describe the results that docs/result.yaml names, and no others.
 
-A run of your own changes metrics/ and dvc.lock; it fails nothing here, committed or not.
+A run of your own changes metrics/ and dvc.lock; it fails no test here, committed or not.
 """
 
 import hashlib
@@ -23,11 +23,11 @@ PROJECTS = {"default": ".", "demo": "demo"}
 def project(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any]]:
-    """The project of a result as it was committed, without data, and what result.yaml says."""
+    """A result's project as it was committed, without data, and its entry in result.yaml."""
     result = RESULTS[request.param]
     known = run(ROOT, "git", "cat-file", "-e", f"{result['commit']}^{{commit}}", check=False)
     if known.returncode:
-        pytest.skip(f"this copy lacks commit {result['commit'][:7]}: it is no full git clone")
+        pytest.skip(f"this copy lacks commit {result['commit'][:7]}: it is not a full git clone")
     folder = tmp_path_factory.mktemp(request.param) / "project"
     run(ROOT, "git", "clone", "-q", "--no-checkout", str(ROOT), str(folder))
     run(folder, "git", "checkout", "-q", "--detach", result["commit"])
@@ -99,7 +99,7 @@ def test_the_overview_names_what_was_measured() -> None:
     assert f"temperature is {DEFAULT['evaluate']['temperature']:.2f}" in text
     drops = DEFAULT["gradcam"]
     for layer in ("layer1", "layer2", "layer3", "layer4"):
-        # The names of the commit that made the result.
+        # The commit that made the result has the longer names.
         drop = drops.get(layer, drops.get(f"{layer}_drop"))
         other = drops.get(f"{layer}_other", drops.get(f"{layer}_drop_other_map"))
         assert f"{layer} {drop:.3f} beside {other:.3f}" in text

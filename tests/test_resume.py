@@ -1,6 +1,6 @@
-"""Kill it anywhere: the weights are those of an uninterrupted run.
+"""After a kill at any moment, training ends with the weights of an uninterrupted run.
 
-The real stage in a real process, killed by real signals at moments whose seed is printed.
+Real signals kill the real stage in a real process, at moments whose seed is printed.
 """
 
 import os
@@ -37,7 +37,7 @@ def training_values() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose data and learning rate are there; nothing is trained yet."""
+    """A project that has data and a learning rate; nothing is trained yet."""
     folder = make_project(tmp_path_factory.mktemp("resume") / "project", training_values())
     run(folder, "dvc", "repro", "lr_find")
     return folder
@@ -76,7 +76,7 @@ def start(folder: Path, **env: str) -> "subprocess.Popen[str]":
 
 
 def wait_until(process: "subprocess.Popen[str]", there: Callable[[], object]) -> None:
-    """Until it is there, or the process has ended."""
+    """Wait until `there()` is true or the process has ended."""
     while process.poll() is None and not there():
         time.sleep(0.01)
 
@@ -88,7 +88,7 @@ def states(folder: Path) -> list[Path]:
 def kill_once_a_state_is_there(
     folder: Path, number: int, wait_s: float, **env: str
 ) -> tuple[int, str]:
-    """Start training, let it write a state, wait, then send the signal; code and output."""
+    """Start training, let it write a state, wait, send the signal; return code and output."""
     process = start(folder, **env)
     deadline = time.monotonic() + 60
     known = {path: path.stat().st_mtime_ns for path in states(folder)}
@@ -131,7 +131,7 @@ def test_stopped_in_the_middle(
 def test_a_signal_to_the_whole_group_is_a_clean_stop(
     prepared: Path, uninterrupted: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """As from `timeout`, loader workers included."""
+    """`timeout` signals the whole group, which includes the loader workers."""
     folder = fresh(prepared, tmp_path / "project")
     process = start(folder, WORKERS="2")
     wait_until(process, lambda: states(folder))
@@ -149,14 +149,14 @@ def test_a_signal_to_the_whole_group_is_a_clean_stop(
 def test_killed_again_and_again(
     prepared: Path, uninterrupted: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """At random moments (also while a state is written), each time with other workers."""
+    """It is killed at random moments, also while it writes a state; workers differ each time."""
     print(f"RESUME_SEED={SEED}")
     moments = random.Random(SEED)
     folder = fresh(prepared, tmp_path / "project")
     killed = 0
     for workers in ("0", "2", "1", "3"):
         before = states(folder)
-        # A state takes about 0.2 s to write here, and one is due every 0.2 s.
+        # Writing a state takes about 0.2 s here, and a state is due every 0.2 s.
         wait_s = moments.random() * 0.5
         code, output = kill_once_a_state_is_there(folder, signal.SIGKILL, wait_s, WORKERS=workers)
         assert ("going on from step" in output) == bool(before)
@@ -173,7 +173,7 @@ def test_killed_before_the_first_state(
 ) -> None:
     folder = fresh(prepared, tmp_path / "project")
     process = start(folder, CHECKPOINT_SECONDS="3600")
-    # Written when training begins.
+    # Training writes this file when it begins.
     wait_until(process, (folder / "logs/train.jsonl").exists)
     process.kill()
     process.communicate()
@@ -186,7 +186,7 @@ def test_killed_before_the_first_state(
 def test_interrupted_dvc_repro_goes_on(
     prepared: Path, uninterrupted: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """The user's own way: Ctrl-C in `dvc repro`, then `dvc repro`."""
+    """A user presses Ctrl-C in `dvc repro`, then runs `dvc repro` again."""
     folder = fresh(prepared, tmp_path / "project")
     process = subprocess.Popen(
         ["dvc", "repro", "train"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -205,7 +205,7 @@ def test_interrupted_dvc_repro_goes_on(
 @pytest.mark.slow
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
 def test_an_orphan_notices_and_saves(shell: str, prepared: Path, tmp_path: Path) -> None:
-    """dvc is killed and can tell nobody; its child must not train on for hours."""
+    """A killed dvc cannot tell its child, which must not train on for hours."""
     folder = fresh(prepared, tmp_path / "project")
     values = training_values()
     values["train"] |= {"epochs": 1000}
@@ -215,7 +215,7 @@ def test_an_orphan_notices_and_saves(shell: str, prepared: Path, tmp_path: Path)
         env={**os.environ, "SHELL": shell, "CHECKPOINT_SECONDS": "3600"},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
-    # Written as training begins, before anything in it looks for the parent.
+    # Training writes this file when it begins, before any part of it looks for the parent.
     wait_until(process, (folder / "logs/train.jsonl").exists)
     process.kill()
     process.wait()
@@ -223,7 +223,7 @@ def test_an_orphan_notices_and_saves(shell: str, prepared: Path, tmp_path: Path)
     while (lock_is_held(folder) or not states(folder)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not lock_is_held(folder)
-    # None was due: the orphan itself wrote it.
+    # No state was due, so the orphan itself wrote this one.
     assert len(states(folder)) == 1
 
 
@@ -265,7 +265,7 @@ def test_a_state_of_another_run_is_not_used(changed: str, interrupted: Path) -> 
     (state,) = states(interrupted)
     machine = {"THREADS": str(torch.get_num_threads() + (changed == "threads"))}
     if changed == "processor":
-        # Kernels for any x86 processor, as torch would take on an old one.
+        # This makes torch take its kernels for any x86 processor, as on an old one.
         machine["ATEN_CPU_CAPABILITY"] = "default"
     if changed == "parameter":
         values = training_values()
@@ -312,6 +312,6 @@ def test_two_trainers_never_share_the_folder(prepared: Path, tmp_path: Path) -> 
     second = run(folder, *COMMAND, check=False)
     first.kill()
     first.communicate()
-    assert not (folder / "plots/model.txt").exists(), "what is refused writes nothing"
+    assert not (folder / "plots/model.txt").exists(), "a refused training must write nothing"
     assert second.returncode == 1
     assert "error: resume: another training is running here" in second.stderr

@@ -1,4 +1,4 @@
-"""make same-bits: what is the same is said to be the same, and nothing else."""
+"""`make same-bits` calls files the same if they are the same, and only then."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ pathlib.Path("metrics.json").write_text(json.dumps({metrics}))
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project, itself and its demo of one stage each; the working directory, all committed."""
+    """A committed project with a demo of one stage; it is the working directory."""
     folder = tmp_path / "repository"
     (folder / "demo").mkdir(parents=True)
     monkeypatch.chdir(folder)
@@ -66,7 +66,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 def test_an_edit_without_effect_is_the_same(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Uncommitted, in a file that git does not know yet; and nothing of the repository changes."""
+    """The edit is uncommitted, in a file that git does not know; the repository does not change."""
     code = (repository / "demo/make.py").read_text()
     (repository / "demo/make.py").write_text("import more\n" + code)
     (repository / "demo/more.py").write_text("")
@@ -82,7 +82,7 @@ def test_an_edit_without_effect_is_the_same(
 def test_a_difference_is_named_and_fails(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Also beside a file that has another folder now; of JSON the names that differ are told."""
+    """A file is matched in another folder, too; for JSON the names that differ are printed."""
     write(repository, out="pictures/x.txt", a=1, b=3)
     output, status = said(monkeypatch, capfd)
     assert status == "1 of 2 files are not the same"
@@ -97,7 +97,7 @@ def test_a_difference_is_named_and_fails(
 def test_base_is_run_once(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Its outputs are kept, and are not taken for those of other code or other settings."""
+    """Its outputs are kept, and do not serve for other code or other settings."""
     said(monkeypatch, capfd)
     (kept,) = same_bits.KEPT.iterdir()
     (kept / "demo/plots/x.txt").write_text("kept")
@@ -115,13 +115,13 @@ def test_files_that_only_one_side_has_are_named() -> None:
     assert rows == [("demo/a.csv", "same"), ("demo/b.csv", "only in BASE")]
     rows = same_bits.compare({}, {"demo/c.csv": b""})
     assert rows == [("demo/c.csv", "only in the working copy")]
-    # The demo's file is not the probe's of the same name.
+    # A file of the demo does not match the probe's file of the same name.
     rows = same_bits.compare({"demo/a.csv": b"1"}, {"probe/a.csv": b"1"})
     assert [verdict for _, verdict in rows] == ["only in BASE", "only in the working copy"]
 
 
 def test_the_probe_is_the_committed_recipe_made_short() -> None:
-    """Where a tree has other names, it keeps its own values there."""
+    """A tree that lacks one of the probe's names runs without it."""
     values = {"data": {"train_limit": None}, "train": {"epochs": 30, "lr": 0.1}}
     same_bits.shorten(values)
     assert values == {"data": {"train_limit": 1024}, "train": {"epochs": 2, "lr": 0.1}}

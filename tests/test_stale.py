@@ -1,4 +1,4 @@
-"""No stale results: what a stage reads is what dvc.yaml says, and it may not change meanwhile."""
+"""No result is stale: a stage reads what dvc.yaml names, and fails if that changes meanwhile."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ from src.pipeline.params import Params
 from tests.conftest import ROOT, leaves, run, tiny_values, write_params
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-# Read only when another value asks for them.
+# A stage reads these only when another value asks for them.
 SOMETIMES = {
     "train.plateau.factor", "train.plateau.patience", "train.plateau.cooldown",
     "train.one_cycle.warmup", "train.one_cycle.start_factor", "train.one_cycle.end_factor",
@@ -32,13 +32,13 @@ SOMETIMES = {
 
 
 def within(name: str, listed: list[str], mark: str) -> bool:
-    """Whether a file or a parameter is listed, itself or by its folder or section."""
+    """Whether the list names a file or a parameter, or its folder or section."""
     return any(name == each or name.startswith(each + mark) for each in listed)
 
 
 def changed_stages(folder: Path) -> set[str]:
     with Repo(str(folder)) as repo:
-        # From outside the repository DVC puts the path of dvc.yaml before the name.
+        # Called from outside the repository, DVC puts the path of dvc.yaml before the name.
         return {name.rsplit(":")[-1] for name in repo.status()}
 
 
@@ -82,7 +82,7 @@ class Recorder:
     """Parameters that note which of their leaves are read."""
 
     def __init__(self, model: BaseModel, seen: set[str], prefix: str = "") -> None:
-        # No name that a section of the parameters has.
+        # These names must differ from those of the parameters' sections.
         self.__dict__.update(recorded=model, seen=seen, prefix=prefix)
 
     def __getattr__(self, name: str) -> Any:
@@ -96,12 +96,12 @@ class Recorder:
 
 @contextmanager
 def opened(folder: Path) -> Iterator[set[str]]:
-    """The paths of files in `folder`, relative to it, that are opened for reading meanwhile."""
+    """Relative paths of the files in `folder` that are opened for reading inside the block."""
     seen: set[str] = set()
     active = True
 
     def note(event: str, arguments: tuple[Any, ...]) -> None:
-        # A hook stays for good.
+        # A hook cannot be removed.
         if active and event == "open" and isinstance(arguments[0], str):
             path = Path(arguments[0]).absolute()
             if arguments[2] & os.O_ACCMODE == os.O_RDONLY and path.is_relative_to(folder):
@@ -124,7 +124,7 @@ def test_a_stage_reads_the_files_and_values_it_lists(
         seen: set[str] = set()
         module = import_module(f"stages.{name}")
         inputs = stage.read_inputs(name)
-        # It hashes what is listed, which would count as read.
+        # check_unchanged hashes all that is listed, which would count as reading.
         monkeypatch.setattr(module, "check_unchanged", lambda *_: None, raising=False)
         with opened(clone) as files:
             module.main(Recorder(params, seen), inputs)
@@ -136,7 +136,7 @@ def test_a_stage_reads_the_files_and_values_it_lists(
         }
         deps = {path for path in definition["deps"] if not path.startswith(("src/", "stages/"))}
         assert read == deps, name
-        # What is chosen is chosen without the test set.
+        # No choice may use the test set.
         assert name in {"evaluate", "gradcam"} or "data/test.bin" not in files
     capsys.readouterr()
 
@@ -184,7 +184,7 @@ def test_params_left_half_edited_are_named(
 def test_a_package_is_read_as_dvc_reads_it(
     tmp_path: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every file of the folder counts but what .dvcignore leaves out, and each change is named."""
+    """Every file of the folder counts, except those in .dvcignore, and each change is named."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "code/inner/__pycache__").mkdir(parents=True)
     (tmp_path / "code/one.py").write_text("a = 1\n")
@@ -205,7 +205,7 @@ def test_a_package_is_read_as_dvc_reads_it(
 
 
 def test_what_dvc_ignores_makes_no_stage_run_again(clone: Path) -> None:
-    """An editor's file beside the code is no reason to train again."""
+    """A file that an editor leaves beside the code does not cause a new training."""
     for name in (".step.py.swp", "step.py~", ".DS_Store"):
         (clone / "src/training" / name).write_text("not code")
     assert changed_stages(clone) == set()
@@ -226,7 +226,7 @@ def test_every_stage_fails_where_its_input_changed(
 
 @pytest.mark.slow
 def test_code_edited_during_training_fails_the_stage(clone: Path) -> None:
-    """And dvc.lock does not say that the new code made the weights; taken back, it goes on."""
+    """dvc.lock does not record the new code for the weights; if it is undone, training goes on."""
     values = tiny_values()
     values["train"] |= {"epochs": 4}
     write_params(clone, values)

@@ -17,14 +17,17 @@ from src.training.schedule import Rates, resolve_rates
 from tests.conftest import tiny_data, tiny_values
 
 CPU = torch.device("cpu")
-# What a range test might have found.
+# A range test might find these rates.
 FOUND = {
     "steep": 0.03, "valley": 0.02, "minimum": 0.02, "slide": 0.05, "base_lr": 0.01, "max_lr": 0.1
 }  # fmt: skip
 
 
 class TinyNet(torch.nn.Module):
-    """Convolution, batch norm, linear layer: all that a run touches. steps: batches trained on."""
+    """A convolution, batch norm and a linear layer: all kinds of layers that a run touches.
+
+    steps: the number of batches that it was trained on.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +84,7 @@ def train(
     device: torch.device = CPU,
     log_kind: Callable[..., EpochLog] = EpochLog,
 ) -> tuple[list[Row], torch.nn.Module]:
-    """`fit`, with its files in `folder` and a checkpoint every so many seconds."""
+    """Run `fit` with its files in `folder` and a checkpoint each time `seconds` have passed."""
     model = model or TinyNet()
     checkpoint = Checkpoint(folder / "resume", "run", seconds)
     log = log_kind(folder / "training.csv", folder / "train.jsonl", "run", {"startup_seconds": 0.0})

@@ -98,14 +98,14 @@ def place_sample(figure: Figure, row: Sample, left: int, top: int) -> None:
 
 
 def sample_label(row: Sample) -> str:
-    """Say in words whether the prediction is right, for readers who cannot see its colour."""
+    """Say in words whether the prediction is right, for readers who cannot tell colours apart."""
     verdict = "✓ right" if row.predicted == row.actual else "✗ wrong"
     predicted = f"predicted {short(row.predicted)} ({row.probability:.2f})"
     return f"{verdict}\n{predicted}\ntrue {short(row.actual)}"
 
 
 def build_mistakes(rows: Sequence[Mistake]) -> Figure:
-    """Five mistakes a row: the image, the evidence for its predicted and its actual class."""
+    """Five mistakes a row, each with its image and the evidence for both classes, said and true."""
     if not rows:
         figure = new_sheet(600, 200)
         words(figure, "No mistakes", 300, 100, ha="center", va="center", size=12)

@@ -38,7 +38,7 @@ KERNEL = torch.kron(KERNEL_AXIS, KERNEL_AXIS) / 24**2
 def pays(conv: nn.Conv2d, images: Tensor) -> bool:
     """Whether this algorithm can train on (B, C, H, W) images and is faster.
 
-    conv: in fp32, and is_plain of src/network/conv.py accepts it.
+    conv: a layer in fp32 that is_plain in src/network/conv.py accepts.
     """
     return (
         MEASURED

@@ -1,6 +1,6 @@
 """One training step: forward, loss, backward, update, and whether all of it was finite.
 
-The learning rate is the only host value that a step reads, so it can be captured as a CUDA graph.
+The learning rate is the only host value that a step reads, so a CUDA graph can capture the step.
 """
 
 import torch

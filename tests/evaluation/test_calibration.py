@@ -1,4 +1,4 @@
-"""Calibration: the bins, their error, the temperature."""
+"""Calibration gives the right bins, error and temperature."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Metrics against known answers."""
+"""Metrics equal known answers."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Logits, and the views of test-time augmentation."""
+"""Logits and the views of test-time augmentation are right."""
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ def test_views_of_test_time_augmentation() -> None:
     found = views(images, "mirror_shift")
     assert torch.equal(found[0], images)
     assert torch.equal(found[1], images.flip(3))
-    # Down and right by a pixel, up and left by one, of the image and of its mirror image; the
-    # row and column that come in are those beside the edge.
+    # The image and its mirror image are each moved down and right by a pixel, and up and left by
+    # one. The row and column that come in are those beside the edge.
     moved = [[1, 0, 1, 2], [1, 2, 3, 2]]
     for (source, rows), view in zip(
         [(image, rows) for image in (images, images.flip(3)) for rows in moved],
@@ -43,7 +43,7 @@ def test_predict_averages_the_views_in_order() -> None:
     assert torch.allclose(plain[:, 0] * 255, torch.arange(1100) % 256 * 1.0, atol=1e-3)
     mirrored = predict(trained, split, "mirror")
     assert torch.allclose(mirrored, plain / 2, atol=1e-6)
-    # Only the image shifted down and right, whose corner comes from (1, 1), and its like show
-    # anything else there: of six views the first alone shows the bright corner.
+    # Of six views only the first shows the bright corner; in a shifted view the corner comes from
+    # (1, 1).
     shifted = predict(trained, split, "mirror_shift")
     assert torch.allclose(shifted, plain / 6, atol=1e-6)

@@ -1,4 +1,4 @@
-"""What is explained: evaluate's logits, refused where they are not, and the mistakes' maps."""
+"""The examples use evaluate's logits, refuse other files, and have the right maps."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_logits_come_back(path: Path) -> None:
 
 
 def test_a_mistake_shows_what_speaks_for_each_class(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The map of what was said under what was said, that of what it is under what it is."""
+    """The predicted class has its own map, and the actual class has its own."""
     monkeypatch.setattr("src.explanation.examples.grad_cam", evidence_by_class)
     test = Split(np.full((2, 32, 32, 3), 200, np.uint8), np.array([0, 1]))
     normalize = Normalize([0.0] * 3, [1.0] * 3, torch.device("cpu"))
@@ -76,7 +76,7 @@ def test_each_mistake_and_each_sample_has_its_own_maps(monkeypatch: pytest.Monke
 def evidence_by_class(
     _: nn.Module, layers: Sequence[str], images: torch.Tensor, targets: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """For each image a map full of the number of its class."""
+    """Give each image a map that is filled with the number of its class."""
     return {name: targets.float().view(-1, 1, 1).expand(-1, *images.shape[2:]) for name in layers}
 
 

@@ -1,4 +1,4 @@
-"""Faithfulness: a map that names the cause beats another image's."""
+"""Faithfulness is higher for a map that names the cause than for another image's map."""
 
 import pytest
 import torch
@@ -35,13 +35,13 @@ def test_faithfulness_does_not_depend_on_the_batches(
     monkeypatch.setattr("src.explanation.faithfulness.BATCH", 3)
     parts = faithfulness(model, ["layer3", "layer4"], images, targets)
     assert len(set(whole.values())) == 4
-    # Which image gives the other map does depend on them.
+    # Which image gives the other map depends on the batches, so those scores may differ.
     for layer in ("layer3", "layer4"):
         assert parts[layer] == pytest.approx(whole[layer], abs=1e-4)
 
 
 class Corner(nn.Module):
-    """Class 1 is all that is bright in the image's top left quarter."""
+    """The evidence for class 1 is the brightness of the image's top left quarter."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Corner(nn.Module):
 
 
 def test_a_faithful_map_beats_another_images_map() -> None:
-    """A square that moves about: its own map finds it, the next image's does not."""
+    """Each image has a square in another place: its own map finds it, the next image's does not."""
     images = torch.zeros(4, 3, 32, 32)
     for number, (top, left) in enumerate([(0, 0), (0, 8), (8, 0), (8, 8)]):
         images[number, :, top : top + 8, left : left + 8] = 4.0

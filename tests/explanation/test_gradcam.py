@@ -1,4 +1,4 @@
-"""Grad-CAM is right, leaves no trace, and its faithfulness is measured."""
+"""Grad-CAM is right and leaves no trace in the model."""
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def test_layer4_equals_the_class_activation_map(model: ResNet, images: torch.Ten
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_maps_are_those_of_the_paper(layer: str, model: ResNet, images: torch.Tensor) -> None:
-    """Equations 1 and 2, image by image."""
+    """They equal equations 1 and 2, computed image by image."""
     targets = torch.tensor([0, 3, 5, 9])
     found = grad_cam(model, LAYERS, images, targets)[layer]
     assert found.max() > 0.5
@@ -99,7 +99,7 @@ def snapshot(model: nn.Module) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("target", [0, 10, -1])
 def test_the_model_is_left_as_it_was(target: int, images: torch.Tensor) -> None:
-    """Mode, hooks, gradients and statistics, also after an exception."""
+    """Mode, hooks, gradients and statistics stay, also after an exception."""
     model = build_model("resnet18", 10).train()
     model.layer2.eval()
     model.fc.weight.grad = torch.ones_like(model.fc.weight)

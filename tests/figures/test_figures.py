@@ -1,4 +1,4 @@
-"""Figures: files that repeat, text that can be read, numbers in their place."""
+"""Figures give files that repeat, text that can be read, and numbers in the right place."""
 
 import subprocess
 import sys
@@ -98,7 +98,7 @@ CASES: dict[str, Case] = {
     "mistakes_1": (*MISTAKES, (mistakes(1),), {}),
     "mistakes_7": (*MISTAKES, (mistakes(7),), {}),
 }
-# One for each function that draws: a file takes longer than the check of its text.
+# There is one case per drawing function, because writing a file is slower than checking text.
 SMALL_CASES = [
     "lr_exponential",
     "augmentation_one",
@@ -113,7 +113,7 @@ SMALL_CASES = [
 
 
 def drawn_texts(figure: Figure) -> list[Text]:
-    """The texts that drawing the figure really draws: ticks out of view are left out."""
+    """The texts that appear when the figure is drawn; ticks out of view do not."""
     seen: dict[int, Text] = {}
     draw_text = Text.draw
 
@@ -128,14 +128,14 @@ def drawn_texts(figure: Figure) -> list[Text]:
 
 
 def unreadable(figure: Figure) -> list[str]:
-    """Every text that is cut or lies on a picture, and every pair that overlaps by over a pixel."""
+    """Each text that is cut or lies on a picture, and each pair that overlaps by over a pixel."""
     texts = drawn_texts(figure)
     boxes = np.array([text.get_window_extent().extents for text in texts])
     inside = (boxes[:, :2] >= 0).all(1) & (boxes[:, 2:] <= figure.bbox.extents[2:]).all(1)
     faults = [
         f"cut: {text.get_text()}" for text, fits in zip(texts, inside, strict=True) if not fits
     ]
-    # The upright box round a slanted label says nothing of whether it touches the next.
+    # The upright box round a slanted label does not show whether the label touches the next one.
     upright = [i for i, text in enumerate(texts) if text.get_rotation() % 90 == 0]
     low, high = boxes[upright, :2], boxes[upright, 2:]
     common = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
@@ -185,7 +185,7 @@ def test_png_is_whole_and_repeats(name: str, tmp_path: Path) -> None:
     content = (tmp_path / "a.png").read_bytes()
     assert content == (tmp_path / "b.png").read_bytes()
     assert content.startswith(b"\x89PNG\r\n\x1a\n")
-    assert b"matplotlib" not in content  # no version: an upgrade alone changes no byte of metadata
+    assert b"matplotlib" not in content  # an upgrade alone must change no metadata
     height, width = cv2.imread(str(tmp_path / "a.png")).shape[:2]
     assert 190 <= height <= 2500
     assert 590 <= width <= 2800
@@ -266,13 +266,13 @@ def test_bins_without_images_are_not_drawn() -> None:
 
 
 def test_a_stage_can_draw_when_it_is_started_from_jupyter() -> None:
-    """Whose backend for Matplotlib it inherits, and may not have."""
+    """A stage inherits Jupyter's Matplotlib backend, which may not be installed for it."""
     code = "import src.pipeline.stage, src.figures.style"
     run(ROOT, sys.executable, "-c", code, MPLBACKEND="module://absent.backend")
 
 
 def test_bins_of_few_images_stand_apart() -> None:
-    """Hollow and off the line, which they would throw about."""
+    """Their marks are hollow and off the line, because such bins would make the line jump."""
     bins = [(0.1, 1.0, 9), (0.5, 0.5, 10), (0.9, 0.8, 500)]
     top, _ = build((*CALIBRATION, ({"as trained": (bins, 0.1)},), {})).axes
     _, line, alone = top.lines

@@ -1,4 +1,4 @@
-"""The product is the convolution: same results and gradients, taken where images are small."""
+"""The product gives the convolution's results and gradients, and serves small images."""
 
 from collections.abc import Callable
 from functools import partial
@@ -25,7 +25,7 @@ SHAPES += [(3, (3, 1, 0)), (4, (3, 1, 0)), (4, (5, 1, 2)), (2, (5, 1, 4)), (4, (
 
 
 def test_taps_on_padding_are_left_out() -> None:
-    """3×3 at 4 pixels: the first row of outputs misses the first tap, the last row the last."""
+    """3×3 at 4 pixels: the first row of outputs leaves out the first tap, the last row the last."""
     assert Axis(size=4, kernel=3, stride=1, padding=1).runs() == [
         (slice(0, 1), slice(1, 3)),
         (slice(1, 3), slice(0, 3)),
@@ -34,7 +34,7 @@ def test_taps_on_padding_are_left_out() -> None:
 
 
 def results(convolve: Convolve, images: Tensor, weight: Tensor) -> list[Tensor]:
-    """Outputs, and gradients for images and weights."""
+    """Outputs, and gradients of images and weights."""
     leaves = images.clone().requires_grad_(), weight.clone().requires_grad_()
     output = convolve(*leaves)
     upstream = torch.linspace(-1, 1, output.numel(), dtype=images.dtype).view(output.shape)
@@ -44,7 +44,7 @@ def results(convolve: Convolve, images: Tensor, weight: Tensor) -> list[Tensor]:
 def both(
     side: int, kernel: int, stride: int, padding: int, dtype: torch.dtype
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Outputs, and gradients for images and weights, of torch's convolution and of the product."""
+    """The `results` of torch's convolution and of the product."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(5, 7, side, side + 1, generator=generator, dtype=dtype)
     weight = torch.randn(6, 7, kernel, kernel, generator=generator, dtype=dtype)
@@ -77,7 +77,7 @@ def test_any_memory_format(memory_format: torch.memory_format) -> None:
 def shapes_seen(
     function: type[torch.autograd.Function], monkeypatch: pytest.MonkeyPatch
 ) -> list[tuple[int, ...]]:
-    """The shapes of the images to which a function is applied from now on."""
+    """The shapes of the images to which the function is applied from now on."""
     shapes = []
     apply = function.apply
 
@@ -91,7 +91,7 @@ def shapes_seen(
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """The shapes of the images whose convolution is a product."""
+    """The shapes of the images that a product convolves."""
     return shapes_seen(ProductConvolution, monkeypatch)
 
 
@@ -99,7 +99,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 def test_small_images_take_the_product(
     pixels: int, in_bf16: int, in_fp32: int, calls: list[tuple[int, ...]]
 ) -> None:
-    """In bf16 layers 3 and 4 at 16 px and layer 4 above; in fp32 layer 4 at 16 and 24 px."""
+    """In bf16 layers 3 and 4 take it at 16 px, layer 4 above; in fp32 layer 4 at 16 and 24 px."""
     model = build_model("resnet18", 10)
     images = torch.zeros(2, 3, pixels, pixels)
     model(images)
@@ -118,7 +118,7 @@ def test_small_images_take_the_product(
 def test_under_autocast(
     precision: torch.dtype, products: list[tuple[int, ...]], calls: list[tuple[int, ...]]
 ) -> None:
-    """Autocast's type reaches the product; in fp16, where none was measured, there is none."""
+    """The product uses autocast's type; in fp16 it was not measured, so it does not serve."""
     layer = nn.Conv2d(16, 16, 3, padding=1, bias=False)
     images = torch.randn(4, 16, 4, 4)
     results = []
@@ -174,7 +174,7 @@ def test_other_convolutions_stay_torchs(other: dict[str, Any]) -> None:
 
 
 class SmallNet(nn.Module):
-    """Three convolutions of 32×32 images with these strides."""
+    """A network of three convolutions with these strides, for 32×32 images."""
 
     def __init__(self, *strides: int) -> None:
         super().__init__()

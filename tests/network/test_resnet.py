@@ -1,4 +1,4 @@
-"""Exactly the CIFAR ResNet-18, its summary and its weights file."""
+"""build_model gives exactly the CIFAR ResNet-18 and its deeper variants."""
 
 import pytest
 import torch

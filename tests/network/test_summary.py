@@ -1,4 +1,4 @@
-"""plots/model.txt: its 49 rows and its memory footer."""
+"""plots/model.txt has 49 rows and a memory footer."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""The weights file: small, whole, the same bytes again, refused when damaged."""
+"""The weights file is small, comes back whole, repeats byte for byte, and is refused if damaged."""
 
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def test_damaged_weights_are_refused(damage: str, weights: Path, tmp_path: Path)
 
 
 def test_every_byte_of_the_file_counts(tmp_path: Path) -> None:
-    """A bit flipped anywhere is noticed: in the header, the metadata, the tensors."""
+    """A bit that is flipped anywhere, in header, metadata or tensors, is noticed."""
     from src.data.tensors import load_tensors, save_tensors
 
     path = tmp_path / "small.safetensors"

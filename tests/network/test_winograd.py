@@ -1,4 +1,4 @@
-"""Winograd's convolution is the convolution, and is taken where it was measured to be faster."""
+"""Winograd's algorithm gives the convolution, and serves only where it was measured as faster."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +33,7 @@ def operands(
 
 
 def assert_close(found: list[Tensor], expected: list[Tensor], share: float) -> None:
-    """No element is off by more than a share of the largest."""
+    """No element is off by more than this share of the largest element."""
     for one, wanted in zip(found, expected, strict=True):
         bound = share * float(wanted.abs().max())
         torch.testing.assert_close(one.to(wanted.dtype), wanted, rtol=0, atol=bound)
@@ -41,7 +41,7 @@ def assert_close(found: list[Tensor], expected: list[Tensor], share: float) -> N
 
 @pytest.fixture
 def every_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On any processor, for any number of channels, forward and backward."""
+    """Use the algorithm on any processor and for any number of channels, forward and backward."""
     monkeypatch.setattr(winograd, "MEASURED", True)
     monkeypatch.setattr(winograd, "MIN_CHANNELS", 1)
     monkeypatch.setattr(winograd, "MIN_FORWARD_CHANNELS", 1)
@@ -49,7 +49,7 @@ def every_size(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def unwritten_is_nan() -> Iterator[None]:
-    """New tensors are filled with NaN, so that reading one before it is written shows."""
+    """Fill new tensors with NaN, so that a value read before it is written shows."""
     before = torch.are_deterministic_algorithms_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(True)
@@ -66,7 +66,7 @@ def unwritten_is_nan() -> Iterator[None]:
 def test_results_and_gradients_are_those_of_the_convolution(
     shape: tuple[int, int, int, int, int], tiles: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also when the last run has fewer images than the others."""
+    """This holds also when the last run has fewer images than the others."""
     monkeypatch.setattr(winograd, "TILES", tiles)
     both = operands(*shape)
     assert_close(results(WinogradConvolution.apply, *both), results(directly, *both), 1e-12)
@@ -82,7 +82,7 @@ def test_any_memory_format(memory_format: torch.memory_format) -> None:
 
 @pytest.mark.usefixtures("every_size")
 def test_upstream_gradient_that_is_one_number_for_a_whole_image() -> None:
-    """A mean over the pixels hands its gradient down expanded."""
+    """The gradient of a mean over the pixels is an expanded tensor."""
     gradients = []
     for convolve in (directly, WinogradConvolution.apply):
         leaves = [x.requires_grad_() for x in operands(4, 3, 5, 8, 8)]
@@ -93,7 +93,7 @@ def test_upstream_gradient_that_is_one_number_for_a_whole_image() -> None:
 
 @pytest.mark.parametrize("channels", [64, 128, 512])
 def test_rounding_in_fp32(channels: int) -> None:
-    """The transforms lose about one digit: no element is off by 1/30,000 of the largest."""
+    """The transforms lose about one digit, so no element is off by 1/30,000 of the largest."""
     images, weight = operands(8, channels, channels, 8, 8)
     found = results(WinogradConvolution.apply, images.float(), weight.float())
     assert_close(found, results(directly, images, weight), 3e-5)
@@ -146,7 +146,7 @@ def test_what_it_can_take(
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """The shapes of the images that are convolved Winograd's way."""
+    """The shapes of the images that Winograd's algorithm convolves."""
     return shapes_seen(WinogradConvolution, monkeypatch)
 
 
@@ -164,7 +164,7 @@ def test_where_the_network_takes_it(
     calls: list[tuple[int, ...]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In fp32 and in training, for sides of whole tiles; not the stem, nor where it strides."""
+    """fp32 training takes it for sides of whole tiles, but not in the stem or in strided layers."""
     monkeypatch.setattr(winograd, "MEASURED", True)
     model = build_model("resnet18", 10)
     images = torch.zeros(2, 3, pixels, pixels)

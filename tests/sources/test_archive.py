@@ -1,4 +1,4 @@
-"""The archive: damaged or hostile, it is refused in one sentence."""
+"""A damaged or hostile archive is refused in one sentence."""
 
 import gzip
 import os
@@ -29,7 +29,7 @@ from tests.sources.tiny_archive import (
 
 @pytest.fixture
 def load(tmp_path, monkeypatch):
-    """load_cifar10 on an archive of these bytes, which must leave nothing behind."""
+    """Call load_cifar10 on an archive of these bytes; the call must leave nothing behind."""
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
     monkeypatch.chdir(inner)
@@ -72,7 +72,7 @@ def test_other_members_are_passed_over_even_with_dots_in_their_names(load):
 
 
 def link(kind):
-    """The archive with a link in place of the test batch, to a batch of the right size."""
+    """The archive whose test batch is a link to a batch of the right size."""
     info = tarfile.TarInfo(TEST_BATCH)
     info.type, info.linkname = kind, TRAIN_BATCHES[0]
     if kind == tarfile.SYMTYPE:
@@ -124,7 +124,7 @@ def names(text):
 
 
 def sparse(holes):
-    """The archive and one more member, whose header has this map of holes."""
+    """The archive with one more member, whose header has this map of holes."""
     info = tarfile.TarInfo("x")
     info.pax_headers = {"GNU.sparse.map": holes}
     return pack(layout(), (info, b""))
@@ -250,6 +250,6 @@ def test_a_local_archive_must_be_the_absolute_path_of_a_file(tmp_path, monkeypat
 def test_a_local_archive_that_cannot_be_looked_at_is_named(tmp_path):
     place = tmp_path / ("long" * 100)
     sentence = refusal(load_cifar10, place, SOURCE)
-    # Newer versions of Python take it for a file that is not there.
+    # Newer versions of Python say that the file does not exist.
     whats = ("cannot be read (File name too long); ", "is not there, or not a file; ")
     assert sentence.startswith(tuple(f"{place}: {what}" for what in whats))

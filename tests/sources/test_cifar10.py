@@ -1,6 +1,6 @@
-"""The download: over a bad line it is refused in one sentence, and a good one is kept.
+"""A bad download is refused in one sentence, and a good one is kept.
 
-The only server is this machine's (127.0.0.1), and the archives are tiny ones of the same layout.
+The only server is on this machine (127.0.0.1); the archives are tiny and have the same layout.
 """
 
 import io
@@ -28,11 +28,11 @@ from tests.sources.tiny_archive import ARCHIVE, NAME, NAMES, SOURCE, TRAIN, list
 
 @pytest.fixture(autouse=True)
 def pooch_log(monkeypatch):
-    """What pooch logs; and no proxy, and no wait between tries."""
+    """Return what pooch logs; pooch uses no proxy and does not wait between tries."""
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1")
     monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)
-    log = io.StringIO()  # its handler holds the stderr of the moment it was imported
+    log = io.StringIO()  # pooch's handler keeps the stderr from when pooch was imported
     monkeypatch.setattr(pooch.get_logger().handlers[0], "stream", log)
     return log
 
@@ -46,9 +46,9 @@ def send(handler, status=200, body=ARCHIVE, length=None):
 
 @contextmanager
 def serving(*answers):
-    """A Source at a server on 127.0.0.1 that gives each answer in turn, the last for ever.
+    """Run a server on 127.0.0.1 that gives each answer in turn, and repeats the last.
 
-    Yields (source, asked): `asked` grows with each request.
+    Yields (source, asked): a Source at that server, and a list that grows with each request.
     """
     asked = []
 
@@ -122,7 +122,7 @@ def test_a_lasting_trouble_is_told_in_one_sentence(tmp_path, capfd, pooch_log, a
     assert sentence.startswith(f"{source.url}: ")
     assert what in sentence
     assert len(asked) == 1 + download.RETRIES
-    assert listing(tmp_path) == []  # a bad file never gets the name, nor is one left
+    assert listing(tmp_path) == []  # a bad file never gets the name, and none is left behind
     assert (*capfd.readouterr(), pooch_log.getvalue()) == ("", "", "")
 
 

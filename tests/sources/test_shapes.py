@@ -1,4 +1,4 @@
-"""The built-in sample: same bytes everywhere, balanced, and masks that are the shapes."""
+"""The built-in sample has the same bytes everywhere, balanced classes, and true masks."""
 
 import hashlib
 
@@ -25,7 +25,7 @@ def test_shapes_and_types():
 
 
 def test_class_names_are_ten_single_words():
-    # classes.txt is read back by splitting at white space.
+    # The reader of classes.txt splits it at white space.
     assert len(set(CLASSES)) == 10
     assert " ".join(CLASSES).split() == list(CLASSES)
 
@@ -38,8 +38,8 @@ def test_same_seed_gives_the_same_bytes_whatever_the_global_state():
 
 
 def test_bytes_are_the_pinned_ones():
-    # The demo's committed dvc.lock and metrics rest on these bytes. Where an OpenCV or NumPy
-    # release, or a processor, changes them, this must say so before a metric moves unexplained.
+    # The demo's committed dvc.lock and metrics depend on these bytes. If an OpenCV or NumPy
+    # release, or a processor, changes them, this test must fail before a metric moves unexplained.
     assert hashlib.sha256(bytes_of(40, seed=0)).hexdigest() == PINNED
 
 
@@ -57,7 +57,7 @@ def test_order_is_shuffled():
 
 
 def test_an_image_hangs_on_its_key_and_label_alone():
-    # n only sets the order of the classes, so images whose labels agree are equal.
+    # n decides only the order of the classes, so images with the same key and label are equal.
     few, many = draw(50, seed=0), SAMPLE
     same = np.flatnonzero(few[1] == many[1][:50])
     assert len(same) > 0
@@ -79,7 +79,7 @@ def test_masks_are_neither_specks_nor_the_whole_image():
 
 @pytest.mark.parametrize("i", range(len(SAMPLE[0])))
 def test_mask_is_the_shape(i):
-    """Off its edge, every pixel outside is brighter than the shape, or every one is darker."""
+    """Beyond its edge, all pixels outside are brighter than the shape, or all are darker."""
     brightness, mask = SAMPLE[0][i] @ LUMA / 1000, SAMPLE[2][i].astype(np.uint8)
     inside = brightness[cv2.erode(mask, EDGE) == 1]
     outside = brightness[cv2.dilate(mask, EDGE) == 0]

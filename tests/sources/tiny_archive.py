@@ -72,7 +72,7 @@ def listing(folder):
 
 
 def refusal(call, *arguments):
-    """The one sentence with which the call fails."""
+    """The one sentence that the failing call gives."""
     with pytest.raises(InputError) as caught:
         call(*arguments)
     sentence = str(caught.value)
