@@ -68,7 +68,7 @@ def test_a_faithful_map_beats_another_images_map() -> None:
 def test_images_too_many_for_the_memory_are_named() -> None:
     images = torch.ones(4, 3, 32, 32)
     with pytest.raises(InputError, match=r"^faithfulness of 4 images at a time does not fit the d"):
-        faithfulness(NoMemory(), ["layer"], images, torch.ones(4, dtype=torch.int64))
+        faithfulness(ready(NoMemory()), ["layer"], images, torch.ones(4, dtype=torch.int64))
 
 
 def test_the_fifth_where_the_map_is_highest_gets_the_mean_colour() -> None:
