@@ -51,7 +51,7 @@ quick best: $(READY)
 check: $(READY)
 	ruff check .
 	ruff format --check .
-	lint-imports --no-logo
+	lint-imports --no-logo --no-cache
 	mypy
 
 test: check
