@@ -41,10 +41,10 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 
 
 @cache
-def committed_params() -> str:
+def committed_params(path: str = "params.yaml") -> str:
     """params.yaml as committed, so that an experiment's values in the working copy fail no test."""
-    shown = run(ROOT, "git", "show", "HEAD:params.yaml", check=False)
-    return (ROOT / "params.yaml").read_text() if shown.returncode else shown.stdout
+    shown = run(ROOT, "git", "show", f"HEAD:{path}", check=False)
+    return (ROOT / path).read_text() if shown.returncode else shown.stdout
 
 
 def tiny_values() -> dict[str, Any]:
