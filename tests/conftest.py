@@ -27,8 +27,8 @@ for name in ("AUTHOR", "COMMITTER"):
     os.environ[f"GIT_{name}_EMAIL"] = "test@localhost"
 # A user's own settings must not decide whether the tests pass, and a test must not take a git
 # hook's repository for its own.
-own = {"WORKERS", "DEVICE", "THREADS", "RESUME", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
-own |= {"CIFAR10_URL"}
+own = {"WORKERS", "DEVICE", "THREADS", "JOBS", "RESUME", "CHECKPOINT_SECONDS", "CIFAR10_URL"}
+own |= {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
 for name in own & os.environ.keys():
     del os.environ[name]
 signing = {"COUNT": "1", "KEY_0": "commit.gpgsign", "VALUE_0": "false"}

@@ -6,8 +6,10 @@ step n sees exactly the batches that it would have seen.
 """
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +20,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from src.data.augment import Augment
-from src.data.records import Split
+from src.data.records import SIDE, Split
 from src.pipeline.errors import InputError
+from src.share import jobs, own_cores
 
 Key = tuple[int, int]
-# Images at a time where nothing is trained.
-EVAL_BATCH = 500
+# Where workers put their batches for this process to read, on Linux.
+SHARED = Path("/dev/shm")
+PAGE = 4096
+# Batches that each worker prepares ahead.
+PREFETCH = 4
+# Those that this process has taken from a worker and not let go of.
+IN_USE = 2
 
 
 def worker_count(device: torch.device) -> int:
@@ -31,16 +39,10 @@ def worker_count(device: torch.device) -> int:
     text = os.environ.get("WORKERS")
     if text is None:
         # On a CPU the step itself wants every core; the loader takes about 1% of it.
-        return 0 if device.type == "cpu" else min(16, max(1, cores() - 1))
+        return 0 if device.type == "cpu" else min(16, max(1, own_cores() - 1))
     if not text.isdecimal():
         raise InputError(f"WORKERS: {text!r} is not a whole number (environment variable)")
     return int(text)
-
-
-def cores() -> int:
-    """The cores that this process may use, fewer than the machine's under a batch system."""
-    allowed = getattr(os, "sched_getaffinity", None)  # Linux has it
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 class Augmented(Dataset[tuple[Tensor, Tensor]]):
@@ -100,10 +102,33 @@ def start_worker(_: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def that_fit(workers: int, batch_size: int) -> tuple[int, int]:
+    """Workers, and batches that each prepares ahead, for which shared memory has room.
+
+    A container has little of it: 64 MB under Docker. Prints a note where they are fewer.
+    """
+    if workers == 0 or not SHARED.is_dir():
+        return workers, PREFETCH if workers else 0
+    free = shutil.disk_usage(SHARED).free // (jobs() or 1)
+    # Images and labels, each in pages of its own.
+    room = max(0, free // (batch_size * (SIDE * SIDE * 3 + 8) + 2 * PAGE) - IN_USE)
+    fewer = min(workers, room)
+    prefetch = min(PREFETCH, room // fewer) if fewer else 0
+    if (fewer, prefetch) != (workers, PREFETCH):
+        those = f"{fewer} loader processes (prefetch {prefetch})" if fewer else "no loader process"
+        print(
+            f"note: the {free / 2**20:.1f} MB free in {SHARED} are enough for {those}, "
+            f"not for {workers} (prefetch {PREFETCH}); give a container more with --shm-size, or "
+            "set WORKERS"
+        )
+    return fewer, prefetch
+
+
 def augmented_batches(
     data: Augmented, keys: BatchKeys, workers: int, device: torch.device, start_method: str = ""
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """A loader of the batches that `keys` names, the same for any number of workers."""
+    workers, prefetch = that_fit(workers, keys.batch_size)
     return DataLoader(
         data,
         batch_sampler=keys,
@@ -112,7 +137,7 @@ def augmented_batches(
         pin_memory=device.type == "cuda",
         worker_init_fn=start_worker,
         multiprocessing_context=(start_method or None) if workers else None,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=prefetch or None,
         # Else the loader would draw a seed from torch's global generator.
         generator=torch.Generator(),
     )
@@ -120,10 +145,3 @@ def augmented_batches(
 
 def identity(batch: Any) -> Any:
     return batch
-
-
-def plain_batches(split: Split, batch_size: int = EVAL_BATCH) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of the images as they are, in order, the last one short."""
-    for start in range(0, len(split), batch_size):
-        rows = slice(start, start + batch_size)
-        yield torch.from_numpy(split.images[rows]), torch.from_numpy(split.labels[rows])

@@ -1,6 +1,7 @@
 """From uint8 images to the network's input, on the device."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -8,7 +9,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from src.data.records import Split
+
 CHANNELS = ("red", "green", "blue")
+# Images at a time where nothing is trained.
+EVAL_BATCH = 500
 
 
 def channel_statistics(
@@ -57,3 +62,10 @@ def resize(images: Tensor, side: int) -> Tensor:
         return images
     small = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
     return small.contiguous(memory_format=torch.channels_last)
+
+
+def plain_batches(split: Split, batch_size: int = EVAL_BATCH) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of the images as they are, in order, the last one short."""
+    for start in range(0, len(split), batch_size):
+        rows = slice(start, start + batch_size)
+        yield torch.from_numpy(split.images[rows]), torch.from_numpy(split.labels[rows])

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from src.data.batches import plain_batches
+from src.data.normalize import plain_batches
 from src.data.records import Split
 from src.device import autocast, memory_for
 from src.evaluation.calibration import NoTemperature, fit_temperature

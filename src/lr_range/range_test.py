@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
-from src.data.batches import EVAL_BATCH, Augmented, BatchKeys, augmented_batches
+from src.data.batches import Augmented, BatchKeys, augmented_batches
 from src.data.dataset import TrainingData
-from src.data.normalize import Normalize, resize
+from src.data.normalize import EVAL_BATCH, Normalize, resize
 from src.data.records import Split
 from src.data.split import sample
 from src.device import DTYPES, autocast, memory_for

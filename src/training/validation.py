@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from src.data.batches import plain_batches
-from src.data.normalize import Normalize, resize
+from src.data.normalize import Normalize, plain_batches, resize
 from src.data.records import Split
 from src.device import autocast, memory_for
 

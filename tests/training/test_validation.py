@@ -6,8 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from src.data.batches import plain_batches
-from src.data.normalize import Normalize
+from src.data.normalize import Normalize, plain_batches
 from src.pipeline.errors import InputError
 from src.training.validation import validate
 from tests.conftest import tiny_data
