@@ -1,4 +1,4 @@
-"""The machine: device, precision, threads, memory, determinism."""
+"""How the machine computes: precision, threads, memory, determinism; and what it is."""
 
 import ctypes
 import os
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from src.pipeline.errors import InputError
+from src.share import jobs, own_cores, pick_device, whole_number
 
 # mallopt parameters in glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -27,28 +28,11 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def pick_device() -> torch.device:
-    """The environment's DEVICE (cuda, mps or cpu), else the best one here."""
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    name = os.environ.get("DEVICE") or next(n for n, there in available.items() if there)
-    if not available.get(name, False):
-        there = ", ".join(n for n, is_there in available.items() if is_there)
-        raise InputError(f"DEVICE: {name!r} is not on this machine, which has {there}")
-    return torch.device(name)
-
-
 def set_threads() -> None:
-    """Use the environment's THREADS for torch on the CPU, where it is set."""
-    text = os.environ.get("THREADS")
-    if text is None:
-        return
-    if not text.isdecimal() or int(text) == 0:
-        raise InputError(f"THREADS: {text!r} is not a whole number above 0 (environment variable)")
-    torch.set_num_threads(int(text))
+    """torch's threads on the CPU: THREADS, else this job's share of the cores, else torch's own."""
+    threads = whole_number("THREADS") or (own_cores() if jobs() else None)
+    if threads:
+        torch.set_num_threads(threads)
 
 
 def keep_freed_memory() -> None:
@@ -186,6 +170,8 @@ def cpu_name() -> str:
 
 
 def describe(device: torch.device, precision: str) -> str:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    name = device.type
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device) + (f" ({device})" if device.index else "")
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     return f"{name}{threads}, {precision}"

@@ -24,7 +24,8 @@ for name in ("AUTHOR", "COMMITTER"):
     os.environ[f"GIT_{name}_EMAIL"] = "test@localhost"
 # A user's own settings must not decide whether the tests pass, nor a git hook's repository be
 # taken for a test's.
-own = {"WORKERS", "DEVICE", "THREADS", "RESUME", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
+own = {"WORKERS", "DEVICE", "THREADS", "JOBS", "RESUME"}
+own |= {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
 for name in own & os.environ.keys():
     del os.environ[name]
 signing = {"COUNT": "1", "KEY_0": "commit.gpgsign", "VALUE_0": "false"}

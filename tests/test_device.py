@@ -65,18 +65,6 @@ def test_a_torch_that_does_not_say_has_no_bf16(monkeypatch: pytest.MonkeyPatch) 
     assert runtime.cpu_computes("bf16") is False
 
 
-@pytest.mark.parametrize("name", ["tpu", "cuda:7", "CPU"])
-def test_a_device_that_is_not_there_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DEVICE", name)
-    with pytest.raises(InputError, match=f"DEVICE: '{name}' is not on this machine, which has"):
-        runtime.pick_device()
-
-
-def test_the_environment_picks_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DEVICE", "cpu")
-    assert runtime.pick_device() == CPU
-
-
 @pytest.mark.parametrize("text", ["0", "-1", "two", ""])
 def test_threads_must_be_a_number(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THREADS", text)
@@ -92,6 +80,40 @@ def test_threads_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("cores", "jobs", "threads", "expected"),
+    [(8, "2", None, 4), (8, "3", None, 2), (2, "4", None, 1), (8, "2", "7", 7), (5, "1", None, 5)],
+)
+def test_jobs_share_the_threads(
+    cores: int,
+    jobs: str,
+    threads: str | None,
+    expected: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By their number alone; a result's bits depend on it, and `machine` says which it was."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr("src.share.cores", lambda: cores)
+    monkeypatch.setenv("JOBS", jobs)
+    if threads:
+        monkeypatch.setenv("THREADS", threads)
+    runtime.set_threads()
+    try:
+        assert runtime.machine(CPU, "fp32")["threads"] == expected
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_which_gpu_it_was_enters_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    second = torch.device("cuda", 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100")
+    first = torch.device("cuda", 0)
+    assert runtime.describe(first, "bf16") == "NVIDIA H100, bf16"
+    assert runtime.describe(second, "bf16") == "NVIDIA H100 (cuda:1), bf16"
+    assert runtime.machine(first, "fp32") == runtime.machine(second, "fp32")
+    assert runtime.surroundings(first) == runtime.surroundings(second)
 
 
 def test_deterministic_is_asked_of_every_library(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from src.data.augment import Augment
 from src.data.records import Split
 from src.pipeline.errors import InputError
+from src.share import own_cores
 
 Key = tuple[int, int]
 # Images at a time where nothing is trained.
@@ -31,16 +32,10 @@ def worker_count(device: torch.device) -> int:
     text = os.environ.get("WORKERS")
     if text is None:
         # On a CPU the step itself wants every core; the loader takes about 1% of it.
-        return 0 if device.type == "cpu" else min(16, max(1, cores() - 1))
+        return 0 if device.type == "cpu" else min(16, max(1, own_cores() - 1))
     if not text.isdecimal():
         raise InputError(f"WORKERS: {text!r} is not a whole number (environment variable)")
     return int(text)
-
-
-def cores() -> int:
-    """The cores that this process may use, fewer than the machine's under a batch system."""
-    allowed = getattr(os, "sched_getaffinity", None)  # Linux has it
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 class Augmented(Dataset[tuple[Tensor, Tensor]]):

@@ -17,7 +17,6 @@ from src.data.batches import (
     Augmented,
     BatchKeys,
     augmented_batches,
-    cores,
     start_worker,
     worker_count,
 )
@@ -167,17 +166,6 @@ def test_each_image_is_checked(split: Split, monkeypatch: pytest.MonkeyPatch) ->
         Augmented(split, augment).__getitems__([(0, index) for index in range(20)])
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone has it")
-def test_cores_are_those_that_the_process_may_use() -> None:
-    before = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {min(before)})
-        assert cores() == 1
-    finally:
-        os.sched_setaffinity(0, before)
-    assert cores() == len(before)
-
-
 @pytest.mark.parametrize("text", ["two", "-1", "1.5", ""])
 def test_workers_must_be_a_number(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKERS", text)
@@ -192,8 +180,21 @@ def test_workers_must_be_a_number(text: str, monkeypatch: pytest.MonkeyPatch) ->
 def test_workers_suit_the_device(
     device: str, cores: int, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("src.data.batches.cores", lambda: cores)
+    monkeypatch.setattr("src.share.cores", lambda: cores)
     assert worker_count(torch.device(device)) == workers
+
+
+@pytest.mark.parametrize(
+    ("device", "jobs", "workers"), [("cuda", 2, 7), ("cuda", 4, 3), ("cuda", 16, 1), ("cpu", 2, 0)]
+)
+def test_jobs_share_the_workers(
+    device: str, jobs: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.share.cores", lambda: 16)
+    monkeypatch.setenv("JOBS", str(jobs))
+    assert worker_count(torch.device(device)) == workers
+    monkeypatch.setenv("WORKERS", "5")
+    assert worker_count(torch.device(device)) == 5
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")

@@ -1,0 +1,192 @@
+"""This process's share of the machine: its device, its cores, and among jobs a GPU of its own."""
+
+import fcntl
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from src.pipeline.errors import InputError
+
+# sm_90: machine code; compute_90: an intermediate code. a: for this very architecture alone.
+ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)(\d)([af]?)")
+CGROUPS = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
+
+
+def whole_number(name: str) -> int | None:
+    """An environment variable that must be above 0; None where it is unset."""
+    text = os.environ.get(name)
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise InputError(f"{name}: {text!r} is not a whole number above 0 (environment variable)")
+    return int(text)
+
+
+def jobs() -> int | None:
+    """The environment's JOBS: how many processes like this one share the machine."""
+    return whole_number("JOBS")
+
+
+def own_cores() -> int:
+    """The cores for this process.
+
+    They are divided by JOBS, not by what happens to run: their number decides a result's bits.
+    """
+    return max(1, cores() // (jobs() or 1))
+
+
+def cores() -> int:
+    """The cores that the system lets this process use, fewer than the machine's in a container."""
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux has it
+    there = len(allowed(0)) if allowed else os.cpu_count() or 1
+    return max(1, math.floor(min([there, *quotas()])))
+
+
+def quotas() -> Iterator[float]:
+    """The processor time that each control group around this process allows, in cores."""
+    for line in read(MEMBERSHIP).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = CGROUPS / "cpu" if controllers else CGROUPS
+        # In a container the path may be the host's, which is not there: its parents are.
+        inner = root / path.lstrip("/")
+        yield from (quota(folder) for folder in (inner, *inner.parents) if root in folder.parents)
+        yield quota(root)
+
+
+def quota(group: Path) -> float:
+    """The cores' worth of time of one control group, version 2 or 1; infinite without a limit."""
+    of_v1 = (read(group / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
+    limit = (read(group / "cpu.max") or " ".join(of_v1)).split()
+    # Without one it is "max" or -1.
+    bounded = len(limit) == 2 and all(word.isdecimal() for word in limit)
+    return int(limit[0]) / int(limit[1]) if bounded else math.inf
+
+
+def read(path: Path) -> str:
+    """A small file's text; empty where it cannot be read."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def pick_device() -> torch.device:
+    """The environment's DEVICE (cuda, cuda:1, mps or cpu), else the best one that torch can use."""
+    name = os.environ.get("DEVICE")
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    others = ["mps", "cpu"] if torch.backends.mps.is_available() else ["cpu"]
+    if name in others:
+        return torch.device(name)
+    asked = indices(name, gpus, others) if name else range(gpus)
+    faults = {index: missing_kernels(index) for index in asked}
+    usable = [index for index, fault in faults.items() if fault is None]
+    if name and not usable:
+        raise InputError(
+            f"DEVICE: {faults[asked[0]]}; install a build of torch for it (an older GPU needs an "
+            "older build) or set DEVICE=cpu"
+        )
+    for fault in filter(None, faults.values()):
+        print(f"note: {fault}; it is not used")
+    return gpu_of(usable) if usable else torch.device(others[0])
+
+
+def indices(name: str, gpus: int, others: Sequence[str]) -> Sequence[int]:
+    """The GPUs that DEVICE names, at least one; InputError where it names none that is here."""
+    place = re.fullmatch(r"cuda(?::(\d+))?", name)
+    if place and int(place[1] or 0) < gpus:
+        return range(gpus) if place[1] is None else [int(place[1])]
+    last = f" to cuda:{gpus - 1}" if gpus > 1 else ""
+    numbered = [f"{gpus} GPU{'s' * (gpus > 1)} (cuda:0{last})"] if gpus else []
+    there = ", ".join([*numbered, *others])
+    raise InputError(f"DEVICE: {name!r} is not on this machine, which has {there}")
+
+
+def missing_kernels(index: int) -> str | None:
+    """Why the installed torch computes nothing on a GPU; None where it does."""
+    built = torch.cuda.get_arch_list()
+    capability = torch.cuda.get_device_capability(index)
+    known = [match for match in map(ARCHITECTURE.fullmatch, built) if match]
+    # Where none is known, as on AMD's, torch itself must tell.
+    if not known or any(runs_on(match, capability) for match in known):
+        return None
+    return (
+        f"{torch.cuda.get_device_name(index)} (cuda:{index}) has compute capability "
+        f"{capability[0]}.{capability[1]}, for which torch {torch.__version__} has no kernels, "
+        f"only {', '.join(built)}"
+    )
+
+
+def runs_on(architecture: re.Match[str], capability: tuple[int, int]) -> bool:
+    """Whether a GPU runs what was compiled for an architecture."""
+    kind, major, minor, only = architecture.groups()
+    built = int(major), int(minor)
+    if only == "a":
+        return built == capability
+    if kind == "compute":
+        # The driver compiles it for any later GPU.
+        return built <= capability
+    return built[0] == capability[0] and built[1] <= capability[1]
+
+
+def gpu_of(usable: Sequence[int]) -> torch.device:
+    """The first of these GPUs; with JOBS, one of those that the fewest other jobs have."""
+    place, others = 0, 0
+    if jobs() is not None:
+        names = tuple(str(torch.cuda.get_device_properties(index).uuid) for index in usable)
+        place, others, _ = claim(names)
+    device = torch.device("cuda", usable[place])
+    if others:
+        print(f"note: no GPU is free; this job shares {device} with {others} other(s)")
+    # Streams and graphs are made on the current one.
+    torch.cuda.set_device(device)
+    return device
+
+
+class Claim(NamedTuple):
+    """A GPU's place in a list, how many other jobs have it too, and the locked file's number."""
+
+    place: int
+    others: int
+    lock: int
+
+
+# A process keeps what it has claimed until it ends.
+@cache
+def claim(names: tuple[str, ...]) -> Claim:
+    """One of these GPUs, of those that the fewest jobs of this user have."""
+    folder = Path(tempfile.gettempdir()) / f"cifar-resnet-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return next(
+            Claim(place, others, lock)
+            for others in count()
+            for place, name in enumerate(names)
+            if (lock := locked(folder / f"{name}.{others}.lock")) is not None
+        )
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot hold the GPUs' locks ({error.strerror}); "
+            "set TMPDIR to a folder of yours, or unset JOBS"
+        ) from error
+
+
+def locked(path: Path) -> int | None:
+    """The number of the file, locked until it is closed; None where another process has it."""
+    number = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(number)
+        return None
+    return number
