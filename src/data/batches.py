@@ -6,8 +6,10 @@ step n sees exactly the batches that it would have seen.
 """
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,13 +20,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from src.data.augment import Augment
-from src.data.records import Split
+from src.data.records import SIDE, Split
 from src.pipeline.errors import InputError
-from src.share import own_cores
+from src.share import jobs, own_cores
 
 Key = tuple[int, int]
 # Images at a time where nothing is trained.
 EVAL_BATCH = 500
+# Where workers put their batches for this process to read, on Linux.
+SHARED = Path("/dev/shm")
+PAGE = 4096
+# Batches that each worker prepares ahead.
+PREFETCH = 4
+# Those that this process has taken from a worker and not let go of.
+IN_USE = 2
 
 
 def worker_count(device: torch.device) -> int:
@@ -95,10 +104,33 @@ def start_worker(_: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def that_fit(workers: int, batch_size: int) -> tuple[int, int]:
+    """Workers, and batches that each prepares ahead, for which shared memory has room.
+
+    A container has little of it: 64 MB under Docker. Prints a note where they are fewer.
+    """
+    if workers == 0 or not SHARED.is_dir():
+        return workers, PREFETCH if workers else 0
+    free = shutil.disk_usage(SHARED).free // (jobs() or 1)
+    # Images and labels, each in pages of its own.
+    room = max(0, free // (batch_size * (SIDE * SIDE * 3 + 8) + 2 * PAGE) - IN_USE)
+    fewer = min(workers, room)
+    prefetch = min(PREFETCH, room // fewer) if fewer else 0
+    if (fewer, prefetch) != (workers, PREFETCH):
+        those = f"{fewer} loader processes (prefetch {prefetch})" if fewer else "no loader process"
+        print(
+            f"note: the {free / 2**20:.1f} MB free in {SHARED} are enough for {those}, "
+            f"not for {workers} (prefetch {PREFETCH}); give a container more with --shm-size, or "
+            "set WORKERS"
+        )
+    return fewer, prefetch
+
+
 def augmented_batches(
     data: Augmented, keys: BatchKeys, workers: int, device: torch.device, start_method: str = ""
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """A loader of the batches that `keys` names, the same for any number of workers."""
+    workers, prefetch = that_fit(workers, keys.batch_size)
     return DataLoader(
         data,
         batch_sampler=keys,
@@ -107,7 +139,7 @@ def augmented_batches(
         pin_memory=device.type == "cuda",
         worker_init_fn=start_worker,
         multiprocessing_context=(start_method or None) if workers else None,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=prefetch or None,
         # Else the loader would draw a seed from torch's global generator.
         generator=torch.Generator(),
     )

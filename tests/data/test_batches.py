@@ -2,11 +2,14 @@
 
 import itertools
 import os
+import shutil
 import signal
+import sys
 import time
 import tracemalloc
 from multiprocessing import active_children, get_context
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -18,14 +21,26 @@ from src.data.batches import (
     BatchKeys,
     augmented_batches,
     start_worker,
+    that_fit,
     worker_count,
 )
 from src.data.records import Split
 from src.pipeline.errors import InputError
 from src.pipeline.stop import StopRequest
 from src.sources.shapes import draw
+from tests.conftest import ROOT, run
 
 CPU = torch.device("cpu")
+
+
+class Usage(NamedTuple):
+    """As shutil.disk_usage gives it."""
+
+    total: int
+    used: int
+    free: int
+
+
 PIPELINE: list[dict[str, Any]] = [
     {"PadIfNeeded": {"min_height": 36, "min_width": 36, "border_mode": 4, "p": 1.0}},
     {"RandomCrop": {"height": 32, "width": 32, "p": 1.0}},
@@ -64,7 +79,7 @@ def loader(
     return augmented_batches(Augmented(split, Augment(PIPELINE, 5)), keys, workers, CPU, method)
 
 
-def batches(
+def batches_of(
     split: Split, workers: int, method: str = "", first: int = 0, last: int = 9
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     return list(loader(split, workers, method, first, last))
@@ -87,7 +102,7 @@ def same(one: list[Any], other: list[Any]) -> bool:
     ],
 )
 def test_workers_do_not_matter(split: Split, workers: int, method: str) -> None:
-    assert same(batches(split, 0), batches(split, workers, method))
+    assert same(batches_of(split, 0), batches_of(split, workers, method))
 
 
 def test_ctrl_c_leaves_the_workers_at_work(split: Split) -> None:
@@ -98,7 +113,7 @@ def test_ctrl_c_leaves_the_workers_at_work(split: Split) -> None:
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGINT)
     received += loaded
-    assert same(received, batches(split, 0, last=30))
+    assert same(received, batches_of(split, 0, last=30))
 
 
 def test_what_ends_the_group_leaves_the_workers_to_the_trainer(split: Split) -> None:
@@ -131,7 +146,7 @@ def test_a_worker_can_be_ended_while_training_handles_signals() -> None:
 
 
 def test_batches_are_uint8_and_whole(split: Split) -> None:
-    loaded = batches(split, 0)
+    loaded = batches_of(split, 0)
     assert len(loaded) == 9
     for images, labels in loaded:
         assert images.shape == (16, 32, 32, 3)
@@ -140,7 +155,7 @@ def test_batches_are_uint8_and_whole(split: Split) -> None:
 
 
 def test_a_later_start_sees_the_same_batches(split: Split) -> None:
-    assert same(batches(split, 0)[4:], batches(split, 0, first=4))
+    assert same(batches_of(split, 0)[4:], batches_of(split, 0, first=4))
 
 
 def test_epochs_differ_and_visit_each_image_at_most_once(split: Split) -> None:
@@ -195,6 +210,74 @@ def test_jobs_share_the_workers(
     assert worker_count(torch.device(device)) == workers
     monkeypatch.setenv("WORKERS", "5")
     assert worker_count(torch.device(device)) == 5
+
+
+# A batch of 128 images, and its labels, in whole pages.
+BATCH = 128 * 32 * 32 * 3 + 4096 + 128 * 8 + 4096
+
+
+@pytest.mark.parametrize(
+    ("batches", "jobs", "expected"),
+    [
+        (66, "1", (16, 4)), (65, "1", (16, 3)), (132, "2", (16, 4)), (131, "2", (16, 3)),
+        (34, "1", (16, 2)), (18, "1", (16, 1)), (17, "1", (15, 1)), (4, "1", (2, 1)),
+        (3, "1", (1, 1)), (2, "1", (0, 0)), (0, "1", (0, 0)),
+    ],
+)  # fmt: skip
+def test_only_batches_that_fit_are_prepared_ahead(
+    batches: int,
+    jobs: str,
+    expected: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Two more are in use; the note comes only where they are fewer than asked for."""
+    monkeypatch.setenv("JOBS", jobs)
+    free = Usage(0, 0, batches * BATCH)
+    monkeypatch.setattr("src.data.batches.shutil.disk_usage", lambda _: free)
+    assert that_fit(16, 128) == expected
+    note = capsys.readouterr().out
+    assert ("--shm-size" in note and "set WORKERS" in note) is (expected != (16, 4))
+    assert ("no loader process" in note) is (expected[0] == 0)
+
+
+def test_without_shared_memory_of_its_own_nothing_is_limited(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("src.data.batches.SHARED", tmp_path / "none")
+    assert that_fit(16, 128) == (16, 4)
+    assert that_fit(0, 128) == (0, 0)
+
+
+@pytest.mark.parametrize("batches", [5, 2])
+def test_little_shared_memory_does_not_change_the_batches(
+    batches: int, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = batches_of(split, 0)
+    free = Usage(0, 0, batches * (16 * 3080 + 2 * 4096))
+    monkeypatch.setattr("src.data.batches.shutil.disk_usage", lambda _: free)
+    loaded = loader(split, 2)
+    assert (loaded.num_workers, loaded.prefetch_factor) == {5: (2, 1), 2: (0, None)}[batches]
+    assert same(list(loaded), expected)
+
+
+MOUNT = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=256k tmpfs /dev/shm && exec "$@"')
+
+
+def test_a_small_shared_memory_is_enough() -> None:
+    """With a real one, which holds four of these batches of 48 kB; torch would wait for ever."""
+    if not shutil.which("unshare") or run(ROOT, *MOUNT, "sh", "true", check=False).returncode:
+        pytest.skip("needs the right to mount a small /dev/shm")
+    program = """
+from tests.data.test_batches import batches_of, draw, loader, same, Split
+images, labels, _ = draw(50, 0)
+split = Split(images, labels)
+seen = [[tensor.clone() for tensor in batch] for batch in loader(split, 2, last=30)]
+assert same(seen, batches_of(split, 0, last=30))
+"""
+    command = ("timeout", "60", sys.executable, "-W", "ignore", "-c", program)
+    output = run(ROOT, *MOUNT, "sh", *command).stdout
+    assert "enough for 2 loader processes (prefetch 1), not for 2 (prefetch 4); give" in output
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
