@@ -1,5 +1,6 @@
 """Logits to metrics: accuracy, calibration, each class."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,16 +9,13 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics.functional.classification import (
-    multiclass_confusion_matrix,
-    multiclass_f1_score,
-    multiclass_precision,
-    multiclass_recall,
-)
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from src.evaluation.calibration import Bin, calibrate
 
 Table = tuple[Sequence[str], Sequence[Sequence[object]]]
+# Name, precision, recall, F1, number of images; a score whose denominator is 0 is None.
+ClassRow = tuple[str, float | None, float | None, float | None, int]
 AS_TRAINED, CALIBRATED = "as trained", "after temperature scaling"
 
 
@@ -25,33 +23,40 @@ AS_TRAINED, CALIBRATED = "as trained", "after temperature scaling"
 class Evaluation:
     """What a model's logits say about the test set.
 
-    metrics: for JSON; confusion: (C, C) counts, rows actual; classes: (name, precision, recall,
-    f1, images); calibration: by name, the bins and the expected calibration error.
+    metrics: for JSON; confusion: (C, C) counts, rows actual; classes: a row each; calibration: by
+    name, the bins and the expected calibration error.
     """
 
     metrics: dict[str, float]
     confusion: NDArray[np.int64]
-    classes: list[tuple[str, float, float, float, int]]
+    classes: list[ClassRow]
     calibration: dict[str, tuple[list[Bin], float]]
 
 
 def evaluate(
     logits: Tensor, labels: Tensor, names: list[str], temperature: float | None
 ) -> Evaluation:
-    """Everything that (N, C) logits say about (N,) labels; temperature: from other images."""
-    f1 = multiclass_f1_score(logits, labels, len(names), average="none")
+    """Everything that (N, C) logits say about (N,) labels; temperature: from other images.
+
+    macro_f1 is the mean over the classes that an image has or is taken for, as scikit-learn
+    ("all labels in y_true and y_pred") and torchmetrics have it: a class that is only predicted
+    counts as 0, one that is in neither has no F1 and does not count.
+    """
+    confusion = multiclass_confusion_matrix(logits, labels, len(names))
+    scores = class_scores(confusion)
+    f1 = scores[2]
     calibration = {AS_TRAINED: calibrate(logits, labels)}
     metrics = {
         "top1": accuracy(logits, labels),
-        "macro_f1": f1.mean().item(),
+        "macro_f1": f1[~f1.isnan()].mean().item(),
         "loss": F.cross_entropy(logits, labels).item(),
         "ece": calibration[AS_TRAINED][1],
     }
     if temperature is not None:
         calibration[CALIBRATED] = calibrate(logits / temperature, labels)
         metrics |= {"ece_calibrated": calibration[CALIBRATED][1], "temperature": temperature}
-    confusion = multiclass_confusion_matrix(logits, labels, len(names)).numpy()
-    return Evaluation(metrics, confusion, class_rows(logits, labels, names), calibration)
+    rows = class_rows(names, scores, confusion.sum(1))
+    return Evaluation(metrics, confusion.numpy(), rows, calibration)
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
@@ -59,14 +64,21 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
     return (logits.argmax(1) == labels).double().mean().item()
 
 
-def class_rows(
-    logits: Tensor, labels: Tensor, names: list[str]
-) -> list[tuple[str, float, float, float, int]]:
-    """(name, precision, recall, f1, images) of each class."""
-    scores = (multiclass_precision, multiclass_recall, multiclass_f1_score)
-    columns = [score(logits, labels, len(names), average="none").tolist() for score in scores]
-    images = torch.bincount(labels, minlength=len(names)).tolist()
-    return list(zip(names, *columns, images, strict=True))
+def class_scores(confusion: Tensor) -> Tensor:
+    """Precision, recall and F1 of each class, (3, C), from (C, C) counts with rows actual.
+
+    NaN where a score divides 0 by 0: precision of a class that was never predicted, recall of a
+    class without images, F1 of a class to which both apply.
+    """
+    right, predicted, actual = confusion.diag(), confusion.sum(0), confusion.sum(1)
+    return torch.stack([right / predicted, right / actual, 2 * right / (predicted + actual)])
+
+
+def class_rows(names: list[str], scores: Tensor, images: Tensor) -> list[ClassRow]:
+    """scores: (3, C), NaN where there is none; images: (C,) counts."""
+    columns = [[None if math.isnan(x) else x for x in row] for row in scores.tolist()]
+    precision, recall, f1 = columns
+    return list(zip(names, precision, recall, f1, images.tolist(), strict=True))
 
 
 def tables(

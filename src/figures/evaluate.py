@@ -110,21 +110,25 @@ def draw_counts(axes: Axes, bins: Sequence[Bin], color: str, start: float, width
             axes.bar(left, count, 0.9 * width / len(bins), align="edge", color=color)
 
 
-def build_classes(rows: Sequence[tuple[str, float, float, float]]) -> Figure:
+def build_classes(
+    rows: Sequence[tuple[str, float | None, float | None, float | None]],
+) -> Figure:
     """A bar of F1 for each class, the best above, with its precision and recall.
 
-    rows: name, precision, recall, F1, in [0, 1].
+    rows: name, precision, recall, F1, in [0, 1]; a score that is None leaves its place empty.
     """
     figure = new_figure(8, 1.6 + 0.36 * len(rows))
     axes = figure.subplots()
-    names, precision, recall, f1 = zip(*sorted(rows, key=lambda row: row[3]), strict=True)
+    rows = sorted(rows, key=lambda row: -1 if row[3] is None else row[3])
+    precision, recall, f1 = np.array([row[1:] for row in rows], np.float64).T  # None becomes NaN
     places = range(len(rows))
     axes.barh(places, f1, height=0.62, color="#A9CCE3", label="F1")
     axes.plot(precision, places, "D", color=VERMILLION, markersize=5, label="precision")
     axes.plot(recall, places, "o", color=INK, fillstyle="none", markersize=6, label="recall")
     for place, score in zip(places, f1, strict=True):
-        axes.text(1.03, place, f"{score:.3f}", va="center", fontsize=9)
-    axes.set_yticks(places, [short(name) for name in names])
+        text = "none" if np.isnan(score) else f"{score:.3f}"
+        axes.text(1.03, place, text, va="center", fontsize=9)
+    axes.set_yticks(places, [short(row[0]) for row in rows])
     axes.set(
         title="Scores by class, with F1 at the right", xlim=(0, 1.02), ylim=(-0.6, len(rows) - 0.4)
     )

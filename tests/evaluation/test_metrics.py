@@ -5,6 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from torchmetrics.functional.classification import (
+    multiclass_f1_score,
+    multiclass_precision,
+    multiclass_recall,
+)
 
 from src.evaluation.metrics import evaluate, tables
 
@@ -39,3 +44,42 @@ def test_tables_name_the_classes() -> None:
     assert dict(zip(header, rows[1], strict=True)) == {
         "class": "dog", "precision": 1.0, "recall": 1.0, "f1": 1.0, "images": 2,
     }  # fmt: skip
+
+
+def test_a_class_in_neither_labels_nor_predictions_does_not_count() -> None:
+    """Its scores are absent from the table: empty cells, not 0."""
+    logits, labels = 9 * torch.eye(3)[:2], torch.tensor([0, 1])
+    result = evaluate(logits, labels, NAMES, None)
+    assert result.metrics["macro_f1"] == 1.0
+    assert result.classes[2] == ("ship", None, None, None, 0)
+    assert result.classes[:2] == [(name, 1.0, 1.0, 1.0, 1) for name in NAMES[:2]]
+
+
+def test_a_class_that_is_only_predicted_counts_as_0() -> None:
+    logits, labels = 9 * torch.eye(3), torch.tensor([0, 1, 1])
+    result = evaluate(logits, labels, NAMES, None)
+    assert result.classes[2] == ("ship", 0.0, None, 0.0, 0)
+    assert result.metrics["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+
+
+def test_a_class_that_is_never_predicted_has_no_precision() -> None:
+    logits, labels = 9 * torch.eye(3)[[0, 1, 1]], torch.tensor([0, 1, 2])
+    result = evaluate(logits, labels, NAMES, None)
+    assert result.classes[2] == ("ship", None, 0.0, 0.0, 1)
+    assert result.metrics["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_are_those_of_torchmetrics(seed: int) -> None:
+    """To the bit, where every class occurs; and the macro average where some do not."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(60, 10, generator=generator)
+    some, every = torch.randint(0, 7, (60,), generator=generator), torch.arange(60) % 10
+    rows = evaluate(logits, every, list("abcdefghij"), None).classes
+    scores = (multiclass_precision, multiclass_recall, multiclass_f1_score)
+    for column, score in enumerate(scores, start=1):
+        theirs = score(logits, every, 10, average="none").tolist()
+        assert [row[column] for row in rows] == theirs
+    logits[:, 8:] = -9.0
+    ours = evaluate(logits, some, list("abcdefghij"), None).metrics["macro_f1"]
+    assert ours == pytest.approx(multiclass_f1_score(logits, some, 10, average="macro").item())

@@ -76,6 +76,11 @@ SAMPLES = (gradcam.build_samples, gradcam.draw_samples)
 MISTAKES = (gradcam.build_mistakes, gradcam.draw_mistakes)
 LAYERS = ["layer1", "layer2", "layer3", "layer4", "layer4.1.conv2", "layer4.1.bn2"]
 DRAWS = np.stack([IMAGES] * 3)
+# Of emu there is no image and it was never predicted; gnu was never predicted; yak has no image.
+PARTLY = [
+    ("cat", 0.9, 0.8, 0.85), ("emu", None, None, None), ("gnu", None, 0.0, 0.0),
+    ("yak", 0.0, None, 0.0),
+]  # fmt: skip
 CASES: dict[str, Case] = {
     "lr_exponential": (*LR, (FOUND, SMOOTHED, "exponential"), {}),
     "lr_linear": (*LR, (FOUND, SMOOTHED, "linear"), {}),
@@ -89,6 +94,7 @@ CASES: dict[str, Case] = {
     "classes_2": (*CLASSES, ([("cat", 0.8, 0.9, 0.85), ("dog", 1.0, 1.0, 1.0)],), {}),
     "classes_20": (*CLASSES, ([(n, 0.8, 0.9, 0.01 * i) for i, n in enumerate(NAMES * 2)],), {}),
     "samples_one": (*SAMPLES, ([sample("cat", "cat", [BLOB])], ["layer4"]), {}),
+    "classes_absent": (*CLASSES, (PARTLY,), {}),
     "samples": (
         *SAMPLES,
         ([sample(n, "automobile", [ZERO] + [BLOB] * 5) for n in NAMES[:3]], LAYERS),
@@ -107,6 +113,7 @@ SMALL_CASES = [
     "calibration",
     "classes_2",
     "samples_one",
+    "classes_absent",
     "mistakes_0",
     "mistakes_1",
 ]
@@ -260,6 +267,18 @@ def test_classes_are_sorted_by_f1() -> None:
 
 
 def test_bins_without_images_are_not_drawn() -> None:
+def test_a_score_that_is_absent_is_not_drawn() -> None:
+    figure = build(CASES["classes_absent"])
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["emu", "gnu", "yak", "cat"]
+    assert [text.get_text() for text in axes.texts] == ["none", "0.000", "0.000", "0.850"]
+    precision, recall = (line.get_xdata() for line in axes.lines)
+    np.testing.assert_array_equal(precision, [np.nan, np.nan, 0, 0.9])
+    np.testing.assert_array_equal(recall, [np.nan, 0, np.nan, 0.8])
+    widths = [bar.get_width() for bar in axes.patches]
+    np.testing.assert_array_equal(widths, [np.nan, 0, 0, 0.85])
+
+
     top, bottom = build(CASES["calibration"]).axes
     assert len(top.lines[1].get_xdata()) == len(BINS) - 1
     assert len(bottom.patches) == 2 * (len(BINS) - 1)
