@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import yaml
 from src.data.dataset import read_split, read_training_data
 from src.data.normalize import Normalize
 from src.data.records import Split
-from src.evaluation.calibration import fit_temperature
+from src.evaluation.calibration import NoTemperature, fit_temperature
 from src.evaluation.predict import predict
 from src.explanation.examples import load_logits
 from src.network.weights import Trained, load_model, save_weights
+from src.pipeline.files import read_csv
 from src.pipeline.params import Params
 from tests.conftest import ROOT, make_project, run, tiny_values, write_params
 
@@ -67,16 +69,52 @@ def test_the_temperature_comes_from_the_validation_images(clone: Path) -> None:
     with torch.no_grad():
         model.fc.weight.mul_(0.1)
     save_weights(weights, model, about)
+    # And so few validation images would tell none.
+    values = tiny_values()
+    values["data"]["val_size"] = 120
+    write_params(clone, values)
     run(clone, sys.executable, "-m", "stages.evaluate")
     metrics = json.loads((clone / "metrics/evaluate.json").read_text())
     data = read_training_data(clone / "data", Params.model_validate(tiny_values()).data)
     assert data.validation is not None
-    on_validation, on_test = (
-        fit_temperature(said(clone, split, (data.mean, data.std)), torch.from_numpy(split.labels))
-        for split in (data.validation, read_split(clone / "data", "test"))
+
+    def temperature(split: Split) -> float | None:
+        logits = said(clone, split, (data.mean, data.std))
+        with suppress(NoTemperature):
+            return fit_temperature(logits, torch.from_numpy(split.labels))
+        return None
+
+    assert metrics["temperature"] == pytest.approx(temperature(data.validation), rel=0.01)
+    on_test = temperature(read_split(clone / "data", "test"))
+    assert on_test is None or metrics["temperature"] != pytest.approx(on_test, rel=0.05)
+
+
+def test_scores_and_a_temperature_that_do_not_exist_are_absent(clone: Path, tmp_path: Path) -> None:
+    """A network that says the same of every image; the pictures and DVC's chart are drawn."""
+    weights = clone / "models/model.safetensors"
+    model, about = load_model(weights, 10)
+    with torch.no_grad():
+        model.fc.weight.zero_()
+    save_weights(weights, model, about)
+    for name in ("calibration", "classes"):
+        (clone / f"plots/{name}.png").unlink()
+    said = run(clone, sys.executable, "-m", "stages.evaluate").stdout
+    assert (
+        "no temperature is fitted, because the 40 validation images are classified too badly"
+        in said
     )
-    assert metrics["temperature"] == pytest.approx(on_validation, rel=0.01)
-    assert metrics["temperature"] != pytest.approx(on_test, rel=0.05)
+    assert set(json.loads((clone / "metrics/evaluate.json").read_text())) == {
+        "top1", "loss", "ece", "macro_f1"
+    }  # fmt: skip
+    rows = read_csv(clone / "plots/classes.csv", "")
+    assert sorted(row["precision"] == "" for row in rows) == [False] + [True] * 9
+    assert all((clone / f"plots/{name}.png").stat().st_size for name in ("calibration", "classes"))
+    table = clone / "plots/classes.csv"
+    table.write_text(table.read_text() + "unseen,,,,0\n")
+    run(clone, "dvc", "plots", "show", "--out", str(tmp_path / "page"))
+    page = (tmp_path / "page/index.html").read_text()
+    assert '"text": "F1 of each class"' in page
+    assert '"class": "unseen", "precision": "", "recall": "", "f1": ""' in page
 
 
 def test_no_test_image_is_a_training_image(done: Path) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from src.data.batches import plain_batches
 from src.data.records import Split
 from src.device import autocast
-from src.evaluation.calibration import fit_temperature
+from src.evaluation.calibration import NoTemperature, fit_temperature
 from src.network.weights import Trained
 
 
@@ -41,7 +41,14 @@ def predict(trained: Trained, split: Split, tta: str = "none") -> Tensor:
 
 
 def held_out_temperature(trained: Trained, validation: Split | None) -> float | None:
-    """The temperature that suits images which were not trained on; None where there are none."""
+    """The temperature that suits images which were not trained on.
+
+    None where there are none, or where they tell no temperature; the latter is printed.
+    """
     if validation is None:
         return None
-    return fit_temperature(predict(trained, validation), torch.from_numpy(validation.labels))
+    try:
+        return fit_temperature(predict(trained, validation), torch.from_numpy(validation.labels))
+    except NoTemperature as why:
+        print(f"no temperature is fitted, because the {len(validation):,} validation images {why}")
+        return None

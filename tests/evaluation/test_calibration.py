@@ -1,10 +1,15 @@
 """Calibration: the bins, their error, the temperature."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from scipy.optimize import minimize_scalar
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from src.evaluation.calibration import fit_temperature
+from src.evaluation.calibration import NoTemperature, fit_temperature, slope, standard_error
 from src.evaluation.metrics import evaluate, tables
 from tests.evaluation.test_metrics import LABELS, LOGITS, NAMES
 
@@ -33,12 +38,82 @@ def test_what_is_certain_is_in_the_last_bin() -> None:
     assert error == pytest.approx(confidence - 2 / 3)
 
 
+def calibrated(images: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits whose softmax tells how often each class is right: their temperature is 1."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(images, 5, generator=generator)
+    return logits, torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
+
+
 def test_temperature_undoes_a_scaling() -> None:
-    generator = torch.Generator().manual_seed(0)
-    logits = 2 * torch.randn(4000, 5, generator=generator)
-    labels = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
+    logits, labels = calibrated(4000)
     assert fit_temperature(logits, labels) == pytest.approx(1, rel=0.1)
     assert fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.1)
     result = evaluate(3 * logits, labels, list("abcde"), 3.0)
     assert result.metrics["ece_calibrated"] < 0.3 * result.metrics["ece"]
     assert result.metrics["temperature"] == 3.0
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
+def test_temperature_is_that_of_the_search(scale: float) -> None:
+    logits, labels = calibrated(200)
+    logits *= scale
+
+    def loss(log_temperature: float) -> float:
+        return F.cross_entropy(logits.double() / np.exp(log_temperature), labels).item()
+
+    found = minimize_scalar(loss, bounds=(-3, 3), method="bounded").x
+    assert fit_temperature(logits, labels) == float(np.exp(found))
+
+
+@pytest.mark.parametrize("gap", [0.01, 1.0, 9.0, 300.0])
+@pytest.mark.parametrize("images", [1, 7, 2000])
+def test_images_that_are_all_right_tell_no_temperature(gap: float, images: int) -> None:
+    labels = torch.arange(images) % 10
+    logits = gap * F.one_hot(labels, 10) + 0.001 * torch.randn(10)
+    with pytest.raises(NoTemperature, match=r"^are classified too well: it would be below 0.05$"):
+        fit_temperature(logits, labels)
+
+
+@pytest.mark.parametrize("one_class", [True, False], ids=["right by chance", "never right"])
+def test_images_that_are_wrong_tell_no_temperature(one_class: bool) -> None:
+    labels = torch.arange(100) % 10
+    told = 0 * labels if one_class else (labels + 1) % 10
+    logits = 9.0 * F.one_hot(told, 10)
+    with pytest.raises(NoTemperature, match=r"^are classified too badly: it would be above 20$"):
+        fit_temperature(logits, labels)
+
+
+@pytest.mark.parametrize("images", [1, 3, 10])
+def test_a_few_images_tell_no_temperature(images: int) -> None:
+    for seed in range(8):
+        with pytest.raises(NoTemperature):
+            fit_temperature(*calibrated(images, seed))
+
+
+def test_how_well_a_few_images_would_tell_it_is_said() -> None:
+    with pytest.raises(NoTemperature) as why:
+        fit_temperature(*calibrated(10, 1))
+    assert str(why.value) == "are too few: it would be known to within a factor of 2.4, not 2"
+    assert 0.5 < fit_temperature(*calibrated(30, 1)) < 2
+
+
+def test_slope_and_standard_error_are_those_of_the_loss() -> None:
+    logits, labels = calibrated(300)
+    best = math.log(fit_temperature(logits, labels))
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits.double() / math.exp(log_temperature)
+        return F.cross_entropy(scaled, labels, reduction="sum").item()
+
+    step = 1e-3
+    for place in (-1.0, 0.5):
+        difference = (loss(place + step) - loss(place - step)) / (2 * step)
+        assert slope(logits, labels, place) == pytest.approx(difference / 300, rel=1e-4)
+    second = (loss(best + step) - 2 * loss(best) + loss(best - step)) / step**2
+    assert standard_error(logits, best) == pytest.approx(1 / math.sqrt(second), rel=1e-3)
+
+
+def test_the_standard_error_is_the_spread_between_samples() -> None:
+    found = [math.log(fit_temperature(*calibrated(100, seed))) for seed in range(60)]
+    assert np.std(found) == pytest.approx(standard_error(calibrated(100)[0], 0.0), rel=0.3)

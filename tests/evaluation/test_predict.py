@@ -1,11 +1,12 @@
 """Logits, and the views of test-time augmentation."""
 
 import numpy as np
+import pytest
 import torch
 
 from src.data.normalize import Normalize
 from src.data.records import Split
-from src.evaluation.predict import predict, views
+from src.evaluation.predict import held_out_temperature, predict, views
 from src.network.weights import Trained
 
 
@@ -47,3 +48,30 @@ def test_predict_averages_the_views_in_order() -> None:
     # anything else there: of six views the first alone shows the bright corner.
     shifted = predict(trained, split, "mirror_shift")
     assert torch.allclose(shifted, plain / 6, atol=1e-6)
+
+
+def brightness(labels: list[int], told: list[int]) -> tuple[Trained, Split]:
+    """A network that says red, green or blue, and images that make it say `told`."""
+    pixels = np.zeros((len(told), 32, 32, 3), np.uint8)
+    pixels[np.arange(len(told)), :, :, told] = 255
+    normalize = Normalize([0.0] * 3, [0.5] * 3, torch.device("cpu"))
+    return Trained(Means(), normalize, "fp32"), Split(pixels, np.array(labels, np.int64))
+
+
+def test_the_temperature_is_none_where_images_tell_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trained, split = brightness([0, 1, 2] * 30, [0, 1, 2] * 30)
+    assert held_out_temperature(trained, None) is None
+    assert capsys.readouterr().out == ""
+    assert held_out_temperature(trained, split) is None
+    assert capsys.readouterr().out == (
+        "no temperature is fitted, because the 90 validation images are classified too well: it "
+        "would be below 0.05\n"
+    )
+    trained, split = brightness([0, 1, 2] * 30, [0, 1, 2] * 20 + [1, 2, 0] * 10)
+    found = held_out_temperature(trained, split)
+    assert found is not None
+    # Two thirds are right: p = e^(2/T) / (e^(2/T) + 2).
+    assert found == pytest.approx(2 / np.log(4), rel=1e-3)
+    assert capsys.readouterr().out == ""

@@ -91,10 +91,11 @@ CASES: dict[str, Case] = {
     "confusion_2": (*CONFUSION, (COUNTS[:2, :2], NAMES[:2]), {}),
     "confusion_20": (*CONFUSION, (100 * COUNTS, NAMES * 2), {}),
     "calibration": (*CALIBRATION, ({"as trained": (BINS, 0.03), "scaled": (BINS, 0.01)},), {}),
+    "calibration_one": (*CALIBRATION, ({"as trained": (BINS, 0.03)},), {}),
     "classes_2": (*CLASSES, ([("cat", 0.8, 0.9, 0.85), ("dog", 1.0, 1.0, 1.0)],), {}),
     "classes_20": (*CLASSES, ([(n, 0.8, 0.9, 0.01 * i) for i, n in enumerate(NAMES * 2)],), {}),
-    "samples_one": (*SAMPLES, ([sample("cat", "cat", [BLOB])], ["layer4"]), {}),
     "classes_absent": (*CLASSES, (PARTLY,), {}),
+    "samples_one": (*SAMPLES, ([sample("cat", "cat", [BLOB])], ["layer4"]), {}),
     "samples": (
         *SAMPLES,
         ([sample(n, "automobile", [ZERO] + [BLOB] * 5) for n in NAMES[:3]], LAYERS),
@@ -112,8 +113,8 @@ SMALL_CASES = [
     "confusion_2",
     "calibration",
     "classes_2",
-    "samples_one",
     "classes_absent",
+    "samples_one",
     "mistakes_0",
     "mistakes_1",
 ]
@@ -266,7 +267,6 @@ def test_classes_are_sorted_by_f1() -> None:
     assert [label.get_text() for label in labels] == ["cat", "bird", "dog"]  # upwards
 
 
-def test_bins_without_images_are_not_drawn() -> None:
 def test_a_score_that_is_absent_is_not_drawn() -> None:
     figure = build(CASES["classes_absent"])
     axes = figure.axes[0]
@@ -279,6 +279,7 @@ def test_a_score_that_is_absent_is_not_drawn() -> None:
     np.testing.assert_array_equal(widths, [np.nan, 0, 0, 0.85])
 
 
+def test_bins_without_images_are_not_drawn() -> None:
     top, bottom = build(CASES["calibration"]).axes
     assert len(top.lines[1].get_xdata()) == len(BINS) - 1
     assert len(bottom.patches) == 2 * (len(BINS) - 1)
