@@ -12,8 +12,8 @@ def main(params: Params, _: Inputs) -> None:
     from src.data.dataset import read_training_data
     from src.figures.augmentation import draw_augmentation
     from src.figures.lr_find import draw_lr_find
-    from src.lr_range.curve import smooth
     from src.lr_range.range_test import range_test
+    from src.lr_range.trend import smooth
     from src.network.resnet import build_model
     from src.pipeline.files import write_csv, write_json
     from src.training.run import prepare

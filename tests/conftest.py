@@ -37,10 +37,10 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 
 
 @cache
-def committed_params() -> str:
+def committed_params(path: str = "params.yaml") -> str:
     """params.yaml as committed: what an experiment left in the working copy fails no test."""
-    shown = run(ROOT, "git", "show", "HEAD:params.yaml", check=False)
-    return (ROOT / "params.yaml").read_text() if shown.returncode else shown.stdout
+    shown = run(ROOT, "git", "show", f"HEAD:{path}", check=False)
+    return (ROOT / path).read_text() if shown.returncode else shown.stdout
 
 
 def tiny_values() -> dict[str, Any]:

@@ -19,7 +19,7 @@ from src.explanation.examples import load_logits
 from src.network.weights import Trained, load_model, save_weights
 from src.pipeline.files import read_csv
 from src.pipeline.params import Params
-from tests.conftest import ROOT, make_project, run, tiny_values, write_params
+from tests.conftest import ROOT, committed_params, make_project, run, tiny_values, write_params
 
 OUTPUTS = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
@@ -75,7 +75,7 @@ def test_the_temperature_comes_from_the_validation_images(clone: Path) -> None:
     write_params(clone, values)
     run(clone, sys.executable, "-m", "stages.evaluate")
     metrics = json.loads((clone / "metrics/evaluate.json").read_text())
-    data = read_training_data(clone / "data", Params.model_validate(tiny_values()).data)
+    data = read_training_data(clone / "data", Params.model_validate(values).data)
     assert data.validation is not None
 
     def temperature(split: Split) -> float | None:
@@ -239,6 +239,19 @@ def test_plots_are_drawn(done: Path, tmp_path: Path) -> None:
         assert title in page
     for name in ("gradcam.png", "misclassified.png", "training.png", "augmentation.png"):
         assert name in page
+
+
+@pytest.mark.slow
+def test_the_linear_range_test_works_in_the_demo(tmp_path: Path) -> None:
+    """With the values committed there."""
+    values = yaml.safe_load(committed_params("demo/params.yaml"))
+    folder = make_project(tmp_path / "project", values)
+    output = run(folder, "dvc", "exp", "run", "-S", "lr_find.mode=linear", "lr_find").stdout
+    assert "range test: " in output
+    rates = json.loads((folder / "metrics/lr_find.json").read_text())
+    span = values["lr_find"]["linear"]
+    assert all(span["start_lr"] <= rate <= span["end_lr"] for rate in rates.values())
+    assert rates["base_lr"] < rates["max_lr"]
 
 
 def test_a_stage_names_what_is_wrong_and_exits_with_1(project: Path, values: Any) -> None:

@@ -24,8 +24,8 @@ from src.figures.style import (
 
 if TYPE_CHECKING:
     # Named alone: figures need no torch.
-    from src.lr_range.curve import Curve
     from src.lr_range.range_test import Found
+    from src.lr_range.trend import Curve
 
 COLORS = (PURPLE, ORANGE, INK, VERMILLION)
 MARKERS = {"steep": "o", "valley": "^", "minimum": "s", "slide": "D"}

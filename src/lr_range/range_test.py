@@ -23,7 +23,8 @@ from src.data.normalize import Normalize, resize
 from src.data.records import Split
 from src.data.split import sample
 from src.device import DTYPES, autocast, memory_for
-from src.lr_range.curve import Curve, bounds, finite_part, snap, suggest
+from src.lr_range.curve import bounds, find_fall, snap, suggest
+from src.lr_range.trend import Curve, blown_up, finite_part
 from src.pipeline.params import LinearRange, LrFind, Range
 from src.training.optimizer import make_optimizer
 from src.training.run import Settings
@@ -52,19 +53,24 @@ class Found:
     rates: dict[str, float]
 
 
+class BlownUp(Exception):
+    """Ends a range test from within its loop."""
+
+
 class StoppingFinder(LRFinder):  # type: ignore[misc]
-    """torch-lr-finder that stops where the loss is not finite, as for any other blow-up."""
+    """torch-lr-finder that stops where the loss has blown up or is not finite."""
+
+    def range_test(self, *args: Any, **kwargs: Any) -> None:
+        # An infinite threshold turns its own rule off, which one noisy batch can meet.
+        with contextlib.suppress(BlownUp):
+            super().range_test(*args, diverge_th=math.inf, **kwargs)
 
     def _train_batch(self, *args: Any, **kwargs: Any) -> float:
-        return finite_or_inf(super()._train_batch(*args, **kwargs))
-
-    def _validate(self, *args: Any, **kwargs: Any) -> float:
-        return finite_or_inf(super()._validate(*args, **kwargs))
-
-
-def finite_or_inf(loss: float) -> float:
-    # It compares with "greater than", which no NaN ever is.
-    return loss if math.isfinite(loss) else math.inf
+        losses = self.history["loss"]
+        if losses and blown_up(losses):
+            raise BlownUp
+        loss: float = super()._train_batch(*args, **kwargs)
+        return loss
 
 
 class Prepared(nn.Module):
@@ -81,12 +87,12 @@ class Prepared(nn.Module):
 
 
 def range_test(model: nn.Module, data: TrainingData, find: LrFind, settings: Settings) -> Found:
-    """Raise the rate over the range of lr_find.mode, and read the curve.
+    """Raise the rate over the range of lr_find.mode, say where that ended, and read the curve.
 
     `model` comes back as it went in. Raises InputError for a curve without a usable fall.
     """
     train, device, linear = settings.train, settings.device, find.mode == "linear"
-    span = find.linear if linear else find.exponential
+    span = tested_range(find)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     normalize = Normalize(data.mean, data.std, device)
     finder = StoppingFinder(
@@ -108,7 +114,20 @@ def range_test(model: nn.Module, data: TrainingData, find: LrFind, settings: Set
             non_blocking_transfer=device.type == "cuda",
         )
     finder.reset()
-    return read_curve(finder.history["lr"], finder.history["loss"], span)
+    lrs, losses = finder.history["lr"], finder.history["loss"]
+    print(how_it_ended(lrs, losses, find), flush=True)
+    return read_curve(lrs, losses, find)
+
+
+def tested_range(find: LrFind) -> Range:
+    return find.linear if find.mode == "linear" else find.exponential
+
+
+def how_it_ended(lrs: list[float], losses: list[float], find: LrFind) -> str:
+    if blown_up(losses):
+        steps = f"{len(lrs)} of {find.num_iter} steps"
+        return f"range test: the loss blew up at {lrs[-1]:.3g}, after {steps}"
+    return f"range test: reached lr_find.{find.mode}.end_lr, {lrs[-1]:.3g}, in {len(lrs)} steps"
 
 
 def fp16_options(precision: str, device: torch.device) -> dict[str, Any]:
@@ -143,9 +162,10 @@ def validation_loader(
     return DataLoader(tensors, batch_size=EVAL_BATCH, generator=torch.Generator())
 
 
-def read_curve(lrs: list[float], losses: list[float], span: Range) -> Found:
+def read_curve(lrs: list[float], losses: list[float], find: LrFind) -> Found:
     """The rates of a raw curve."""
-    base_lr, max_lr = bounds(lrs, losses)
-    measured = {**suggest(lrs, losses), "base_lr": base_lr, "max_lr": max_lr}
+    fall, span = find_fall(lrs, losses, find.mode), tested_range(find)
+    base_lr, max_lr = bounds(fall)
+    measured = {**suggest(fall), "base_lr": base_lr, "max_lr": max_lr}
     rates = {name: snap(rate, span.start_lr, span.end_lr) for name, rate in measured.items()}
     return Found(*finite_part(lrs, losses), measured, rates)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from src.lr_range.curve import bounds, finite_part, smooth, snap, suggest
+from src.lr_range.curve import bounds, find_fall, snap, suggest
+from src.lr_range.trend import finite_part
 from src.pipeline.errors import InputError
 
 LRS = np.geomspace(1e-4, 10, 100)
@@ -26,9 +27,10 @@ def range_test(lrs, noise=0.0, seed=0):
     return 2.3 - fall + blow_up + noise * np.random.default_rng(seed).standard_normal(len(lrs))
 
 
-def readings(lrs, losses):
-    base_lr, max_lr = bounds(lrs, losses)
-    return suggest(lrs, losses) | {"base_lr": base_lr, "max_lr": max_lr}
+def readings(lrs, losses, mode="exponential"):
+    fall = find_fall(lrs, losses, mode)
+    base_lr, max_lr = bounds(fall)
+    return suggest(fall) | {"base_lr": base_lr, "max_lr": max_lr}
 
 
 def assert_close(found, expected, decades):
@@ -57,7 +59,7 @@ def test_readings_are_where_the_curve_has_them():
 def test_minimum_is_a_tenth_of_the_middle_of_the_valley_floor():
     floor = LRS[range_test(LRS) < 1.1 + 0.12]  # the lowest tenth of the fall
     expected = np.sqrt(floor[0] * floor[-1]) / 10
-    assert_close(suggest(LRS, range_test(LRS)), {"minimum": expected}, 0.12)
+    assert_close(readings(LRS, range_test(LRS)), {"minimum": expected}, 0.12)
 
 
 @pytest.mark.parametrize("noise", [0.05, 0.1])
@@ -71,20 +73,10 @@ def test_noise_moves_no_snapped_reading_by_more_than_one_notch(noise):
 
 @pytest.mark.parametrize(("name", "same"), [("steep", 0.9), ("valley", 0.95), ("minimum", 0.95)])
 def test_noise_leaves_the_snapped_reading_and_shifts_it_to_neither_side(name, same):
-    clean = suggest(LRS, range_test(LRS))[name]
-    noisy = [suggest(LRS, range_test(LRS, 0.05, seed))[name] for seed in range(200)]
+    clean = readings(LRS, range_test(LRS))[name]
+    noisy = [readings(LRS, range_test(LRS, 0.05, seed))[name] for seed in range(200)]
     assert np.mean([nearest(lr) == nearest(clean) for lr in noisy]) >= same
     assert abs(np.mean(np.log10(noisy) - np.log10(clean))) < 0.03
-
-
-def test_smooth_keeps_a_straight_line_and_quietens_noise():
-    line = np.linspace(2.3, 1.1, 100)
-    np.testing.assert_allclose(
-        smooth(line)[20:], line[20:]
-    )  # before: the cap at the start's median
-    noise = np.random.default_rng(0).standard_normal(1000)
-    assert smooth(noise).std() < 0.25
-    assert abs(smooth(noise).mean() - noise.mean()) < 0.02  # the cap lets the noise be
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
@@ -123,7 +115,7 @@ def test_raggedness_ends_the_fall():
     losses = 2.3 - 0.3 * (x + 4)  # a straight fall to the end …
     late = LRS > 0.1
     losses[late] += 0.6 * (-1.0) ** np.arange(late.sum())  # … that shakes from 0.1 on
-    assert 0.03 < bounds(LRS, losses)[1] < 0.2
+    assert 0.03 < readings(LRS, losses)["max_lr"] < 0.2
 
 
 def test_curve_without_a_blow_up():
@@ -131,12 +123,67 @@ def test_curve_without_a_blow_up():
     assert_close(readings(LRS, losses), KNOWN, 0.12)
 
 
-def test_fall_that_goes_on_to_the_last_step():
+@pytest.mark.parametrize("mode", ["exponential", "linear"])
+def test_fall_that_goes_on_to_the_last_step_is_refused(mode):
     losses = 2.3 - 0.2 * (np.log10(LRS) + 4)
-    found = readings(LRS, losses)
-    assert found["base_lr"] < 10**-3
-    assert found["max_lr"] > 10**0.2
-    assert_close(found, {"valley": 10**-1.5}, 0.2)
+    with pytest.raises(InputError) as refusal:
+        find_fall(LRS, losses, mode)
+    assert str(refusal.value) == (
+        f"lr_find: the loss is still falling at 10: raise lr_find.{mode}.end_lr (params.yaml)"
+    )
+
+
+SPACING = {"exponential": np.geomspace, "linear": np.linspace}
+
+
+def share_refused(mode, end_lr, steps, noise, seeds=100):
+    """Of the curves over 0.0001 to end_lr: how many are said to fall on at its end."""
+    lrs = SPACING[mode](1e-4, end_lr, steps)
+    refused = 0
+    for seed in range(seeds):
+        try:
+            find_fall(lrs, range_test(lrs, noise, seed), mode)
+        except InputError as error:
+            refused += "still falling" in str(error)
+    return refused / seeds
+
+
+@pytest.mark.parametrize("mode", SPACING)
+@pytest.mark.parametrize(("steps", "noise"), [(40, 0.05), (100, 0.1), (200, 0.1), (1000, 0.15)])
+@pytest.mark.parametrize("done", [0.5, 0.75, 0.85])
+def test_fall_that_the_end_of_the_range_cuts_off_is_refused(mode, steps, noise, done):
+    assert share_refused(mode, sigmoid_at(done), steps, noise) >= 0.97
+
+
+@pytest.mark.parametrize("mode", SPACING)
+@pytest.mark.parametrize(("steps", "noise"), [(100, 0.05), (200, 0.1), (1000, 0.15)])
+@pytest.mark.parametrize("beyond", [1, 3, 10])
+def test_fall_that_has_ended_is_read(mode, steps, noise, beyond):
+    """Ranges that end where 99% of the fall are done, and beyond it; the last ones blow up."""
+    assert share_refused(mode, beyond * sigmoid_at(0.99), steps, noise) <= 0.02
+
+
+@pytest.mark.parametrize("steps", [20, 40, 100, 1000])
+@pytest.mark.parametrize("noise", [0, 0.1, 0.2])
+def test_curve_that_blows_up_is_never_said_to_fall_on(steps, noise):
+    assert share_refused("exponential", 10, steps, noise) == 0
+
+
+@pytest.mark.parametrize("last", [12.0, np.inf, np.nan])
+def test_blow_up_from_the_middle_of_the_fall_is_read(last):
+    """The rate can't be raised further there."""
+    steps = np.searchsorted(LRS, sigmoid_at(0.6))
+    losses = np.r_[range_test(LRS[:steps], 0.02), last]
+    lrs = LRS[: len(losses)]
+    found = readings(lrs, losses)
+    assert found["base_lr"] < found["slide"] <= found["max_lr"] <= lrs[-1]
+
+
+def test_fall_that_begins_with_the_first_step_is_read():
+    """Many curves do; only base_lr is then bound to the range."""
+    lrs = np.geomspace(10**CENTRE, 10, 100)
+    found = readings(lrs, range_test(lrs, 0.02))
+    assert_close(found, {"base_lr": lrs[0], "max_lr": KNOWN["max_lr"]}, NOTCH)
 
 
 def test_linear_spacing():
@@ -145,26 +192,28 @@ def test_linear_spacing():
     centre = 10**-1.2
     ends = {"base_lr": 10 ** (-1.2 - 0.22), "max_lr": 10 ** (-1.2 + 0.22)}
     expected = {"steep": centre, "valley": centre} | ends
-    assert_close(readings(lrs, losses), expected, 0.12)
+    assert_close(readings(lrs, losses, "linear"), expected, 0.12)
 
 
 @pytest.mark.parametrize(
     ("losses", "said"),
     [
-        (np.r_[np.nan, range_test(LRS)[1:]], "blew up after 0 steps.*lower lr_find.start_lr"),
-        (range_test(LRS)[:9], "blew up after 9 steps.*lr_find.num_iter"),
-        (np.full(100, 2.303), "is flat.*raise lr_find.end_lr or lr_find.num_iter"),
+        (np.r_[np.nan, range_test(LRS)[1:]], r"blew up after 0 steps.*lower lr_find\.{lower} or"),
+        (range_test(LRS)[:9], r"blew up after 9 steps.*lower lr_find\.{lower} or .*num_iter"),
+        (np.full(100, 2.303), r"is flat.*raise lr_find\.{mode}\.end_lr or lr_find\.num_iter"),
         (np.zeros(100), "is flat"),
         (np.repeat([0.0, -5e-324], 50), "is flat"),
         (2.303 - 0.01 * np.linspace(0, 1, 100), "is flat"),
-        (2.303 + np.linspace(0, 3, 100), "only rises.*lower lr_find.start_lr"),
+        (2.303 + np.linspace(0, 3, 100), r"only rises.*lower lr_find\.{lower} "),
         (np.r_[np.full(60, 2.303), np.geomspace(2.303, 50, 40)], "only rises"),
     ],
 )
-def test_curve_that_says_nothing_is_refused(losses, said):
-    for read in (suggest, bounds):
-        with pytest.raises(InputError, match=said):
-            read(LRS[: len(losses)], losses)
+@pytest.mark.parametrize(
+    ("mode", "lower"), [("exponential", "exponential.start_lr"), ("linear", "linear.end_lr")]
+)
+def test_curve_that_says_nothing_is_refused(losses, said, mode, lower):
+    with pytest.raises(InputError, match=said.format(mode=mode, lower=lower)):
+        find_fall(LRS[: len(losses)], losses, mode)
 
 
 @pytest.mark.parametrize("steps", [10, 20, 40, 100, 200])
@@ -172,7 +221,8 @@ def test_flat_noise_is_refused(steps):
     lrs, refused = np.geomspace(1e-4, 10, steps), 0
     for seed in range(200):
         try:
-            suggest(lrs, 2.303 + 0.1 * np.random.default_rng(seed).standard_normal(steps))
+            losses = 2.303 + 0.1 * np.random.default_rng(seed).standard_normal(steps)
+            find_fall(lrs, losses, "exponential")
         except InputError as error:
             refused += "is flat" in str(error)
     assert refused >= 0.97 * 200
@@ -188,10 +238,10 @@ LOSS = st.one_of(
 @example([0, 2, 1, 0, 3, 3, 3, 3, 3, 3], False)  # no negative slope after the second smoothing
 @example([1, 0, -1, 1, 1, 1, 1, 1, 1, 0, 1], False)  # ragged where it first falls
 def test_any_curve_is_refused_or_read_within_its_range(losses, linear):
-    spacing = np.linspace if linear else np.geomspace
-    lrs = spacing(1e-4, 10.0, len(losses))
+    mode = "linear" if linear else "exponential"
+    lrs = SPACING[mode](1e-4, 10.0, len(losses))
     try:
-        found = readings(lrs, losses)
+        found = readings(lrs, losses, mode)
     except InputError:
         return
     for lr in found.values():
@@ -221,3 +271,11 @@ def test_snap_stays_in_the_tested_range():
     assert snap(0.34, 1e-4, 0.35) == 0.2
     assert snap(0.00013, 0.00012, 1.0) == 0.0002
     assert snap(0.034, 0.03, 0.04) == 0.034
+    assert snap(0.006, 0.06, 1.0) == 0.1  # as a `minimum` of a tenth of the lowest rate
+    assert snap(0.0034, 0.03, 0.04) == 0.03
+
+
+@given(*[st.floats(1e-9, 1e3)] * 3)
+def test_snap_is_in_the_tested_range_whatever_was_measured(lr, low, high):
+    low, high = sorted((low, high))
+    assert low <= snap(lr, low, high) <= high

@@ -12,7 +12,15 @@ from torch.utils.data import TensorDataset
 from src.data.dataset import TrainingData
 from src.data.normalize import Normalize
 from src.lr_range import range_test as lr_find
-from src.lr_range.range_test import Found, Prepared, StoppingFinder, range_test, read_curve
+from src.lr_range.range_test import (
+    Found,
+    LRFinder,
+    Prepared,
+    StoppingFinder,
+    how_it_ended,
+    range_test,
+    read_curve,
+)
 from src.network.resnet import build_model
 from src.pipeline.errors import InputError
 from src.pipeline.params import Params
@@ -39,7 +47,7 @@ def data() -> TrainingData:
     return tiny_data()
 
 
-def test_the_curve_covers_the_range(data: TrainingData) -> None:
+def test_the_curve_covers_the_range(data: TrainingData, capsys: pytest.CaptureFixture[str]) -> None:
     result = searched(build_model("resnet18", 10), data, params())
     assert result.lrs[0] == pytest.approx(0.0003)
     ratios = result.lrs[1:] / result.lrs[:-1]
@@ -48,6 +56,8 @@ def test_the_curve_covers_the_range(data: TrainingData) -> None:
     assert 0 < result.measured["base_lr"] < result.measured["max_lr"]
     assert result.measured.keys() == result.rates.keys() == set(FOUND)
     assert all(0.0003 <= rate <= 1 for rate in result.rates.values())
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("range test: ")
 
 
 def test_fp16_is_searched_with_a_scaled_loss(data: TrainingData) -> None:
@@ -123,7 +133,7 @@ def test_validation_is_under_autocast_too(data: TrainingData) -> None:
 
 
 def test_it_stops_where_the_loss_is_not_finite(data: TrainingData) -> None:
-    """torch-lr-finder compares NaN with "greater than" and goes on to the end."""
+    """torch-lr-finder's own rule compares NaN with "greater than" and goes on to the end."""
     model, wanted = build_model("resnet18", 10), params(num_iter=30)
     steps = []
 
@@ -142,14 +152,68 @@ def test_it_stops_where_the_loss_is_not_finite(data: TrainingData) -> None:
     loader = lr_find.training_loader(data.train, 30, settings(wanted))
     finder.range_test(loader, end_lr=0.01, num_iter=30, smooth_f=0)
     assert len(finder.history["loss"]) == 13
-    assert finder.history["loss"][-1] == math.inf
+    assert math.isnan(finder.history["loss"][-1])
+
+
+FALL = [*np.linspace(2.3, 0.2, 40)]
+
+
+@pytest.mark.parametrize(
+    ("losses", "steps"),
+    [
+        ([*FALL, 1.5, *[0.2] * 19], 60),  # 7 times the lowest, and nothing but a noisy batch
+        ([*FALL, 1.5, 4.0, 12.0, *[20.0] * 17], 43),
+        ([*FALL, 1.5, 2.0, 3.0, 4.0, 5.0, *[6.0] * 15], 45),
+    ],
+    ids=["noise", "sudden", "gradual"],
+)
+def test_a_noisy_batch_does_not_end_it_and_a_blow_up_does(
+    data: TrainingData, monkeypatch: pytest.MonkeyPatch, losses: list[float], steps: int
+) -> None:
+    told, train_batch = iter(losses), LRFinder._train_batch
+
+    def tell(*arguments: Any, **named: Any) -> float:
+        train_batch(*arguments, **named)
+        return next(told)
+
+    monkeypatch.setattr(LRFinder, "_train_batch", tell)
+    curves = []
+    monkeypatch.setattr(lr_find, "read_curve", lambda lrs, losses, _: curves.append((lrs, losses)))
+    searched(TinyNet(), data, params(num_iter=60))
+    ((lrs, recorded),) = curves
+    assert recorded == losses[:steps]
+    assert len(lrs) == steps
+
+
+def test_where_and_why_it_ended_is_said() -> None:
+    lrs = np.geomspace(0.0003, 1, 40).tolist()
+    find = params().lr_find
+    assert how_it_ended(lrs, [2.3] * 40, find) == (
+        "range test: reached lr_find.exponential.end_lr, 1, in 40 steps"
+    )
+    linear = params(mode="linear").lr_find
+    assert "lr_find.linear.end_lr" in how_it_ended(lrs, [2.3] * 40, linear)
+    for last in (12.0, math.nan):
+        assert how_it_ended(lrs[:12], [2.3] * 11 + [last], find) == (
+            "range test: the loss blew up at 0.00296, after 12 of 40 steps"
+        )
+
+
+def test_a_curve_that_is_cut_off_names_the_parameter_of_its_form() -> None:
+    lrs = np.linspace(0.0001, 0.35, 100)
+    losses = 2.3 - 3 * lrs
+    with pytest.raises(InputError) as refusal:
+        read_curve(lrs.tolist(), losses.tolist(), params(mode="linear").lr_find)
+    assert str(refusal.value) == (
+        "lr_find: the loss is still falling at 0.35: raise lr_find.linear.end_lr (params.yaml)"
+    )
 
 
 def test_a_nan_never_reaches_the_suggestion() -> None:
     lrs = np.geomspace(1e-4, 10, 100)
     clean = 2.3 - 1.2 / (1 + np.exp(-4 * (np.log10(lrs) + 2)))
     losses = np.where(lrs > 0.5, np.nan, clean)
-    result = read_curve(lrs.tolist(), losses.tolist(), params().lr_find.exponential)
+    result = read_curve(lrs.tolist(), losses.tolist(), params().lr_find)
     assert np.isfinite(result.losses).all()
     assert all(math.isfinite(rate) for rate in result.measured.values())
     assert set(result.rates.values()) <= {
