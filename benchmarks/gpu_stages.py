@@ -71,7 +71,8 @@ def finish(command: list[str], folder: Path, deadline: float, log: Path, **env: 
                 process.wait()
     said = log.read_bytes()[begin:].decode(errors="replace")
     if code:
-        raise Failed("\n".join(said.splitlines()[-ERROR_LINES:]) or f"exit status {code}")
+        # A status below 0 is the signal that killed it, of which it could say nothing.
+        raise Failed("\n".join([*said.splitlines()[-ERROR_LINES:], f"exit status {code}"]))
     return said
 
 

@@ -209,9 +209,11 @@ def test_what_a_question_leaves_of_its_box_is_all_that_its_next_command_gets(
 
 def test_a_command_that_fails_has_the_last_word(sitting: Sitting) -> None:
     sitting.log.write_text("earlier\n")
-    with pytest.raises(Failed, match=r"^why$"):
+    with pytest.raises(Failed, match=r"^why\nexit status 3$"):
         gpu_stages.finish(["sh", "-c", "echo why; exit 3"], sitting.out, soon(), sitting.log)
     assert sitting.log.read_text() == "earlier\nwhy\n"
+    with pytest.raises(Failed, match=r"^exit status -9$"):
+        gpu_stages.finish(["sh", "-c", "kill -9 $$"], sitting.out, soon(), sitting.log)
 
 
 def test_a_stopped_script_takes_its_command_along(sitting: Sitting) -> None:
