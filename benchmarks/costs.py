@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.setting import BATCH, benchmark_params, new_run, sample, settings_of
+from benchmarks.startup import imports_of
 from src.data.augment import Augment
 from src.pipeline.files import write_json
 from src.training.checkpoint import Checkpoint
@@ -52,9 +53,7 @@ def augmentation_microseconds() -> dict[str, float]:
 
 def startup_seconds(stage: str) -> float:
     """Seconds in which a new process imports all that a stage imports, with the files in memory."""
-    lines = Path(f"stages/{stage}.py").read_text().splitlines()
-    imports = [line.strip() for line in lines if line.startswith(("    from ", "    import "))]
-    command = [sys.executable, "-c", "\n".join([f"import stages.{stage}", *imports])]
+    command = [sys.executable, "-c", f"import stages.{stage}\n{imports_of(stage)}"]
     subprocess.run(command, check=True)
     return median_seconds(lambda: subprocess.run(command, check=True), 1)
 

@@ -11,7 +11,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from multiprocessing import get_context
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context, set_start_method
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -89,9 +91,12 @@ def torch_model() -> nn.Module:
 
 def serve(connection: Connection, name: str, images: int) -> None:
     """Run in another process: take a number of steps, send a loop's rate over them, repeat."""
+    # Else this spawned process would spawn its loader's workers too, which takes seconds an epoch.
+    set_start_method(None, force=True)
     set_threads()
     device, data = pick_device(), sample(images)
     loop, batch_size = OTHERS[name]
+    batch_size = min(batch_size, images)
     steps = loop(torch_model(), data.train, batch_size, device)
     with suppress(EOFError):
         while True:
@@ -123,25 +128,45 @@ def elsewhere(name: str, images: int) -> Iterator[Rate]:
         process.join()
 
 
+def our_rate(data: TrainingData, settings: Settings, batch_size: int, wait: Wait) -> Rate:
+    """The rate of this project's loop at a batch size."""
+    train = settings.train.model_copy(update={"batch_size": batch_size})
+    steps = our_steps(data, replace(settings, train=train))
+    return partial(rate, steps, images=batch_size, wait=wait)
+
+
+def steps_a_rate(settings: Settings) -> int:
+    """The steps over which a rate is taken: few on a CPU, where a step in fp32 takes seconds."""
+    if settings.device.type == "cuda":
+        return 200
+    return 4 if settings.precision == "bf16" else 2
+
+
 def training_rates(
-    data: TrainingData, settings: Settings, wait: Wait
+    data: TrainingData,
+    settings: Settings,
+    wait: Wait,
+    batch_sizes: tuple[int, ...] = (BATCH,),
+    steps: int | None = None,
+    rounds: int = ROUNDS,
 ) -> tuple[dict[str, list[float]], list[float], float]:
     """Each loop's rates, the machine's peaks, and this project's peak memory in MB.
 
-    Rates and peaks are measured in turn, so that they share the machine's noise. The memory is
-    read when only this project's training has run.
+    batch_sizes: of this project's loop. Rates and peaks are measured in turn, so that they share
+    the machine's noise. The memory is read when only this project's training, at the first batch
+    size, has run.
     """
-    cuda = settings.device.type == "cuda"
-    ours = our_steps(data, settings)
-    # A step in fp32 on a CPU takes seconds.
-    steps = 200 if cuda else 4 if settings.precision == "bf16" else 2
-    names = list(OTHERS) if cuda else ["usual script"]
-    rates: dict[str, list[float]] = {name: [] for name in (OURS, *names)}
+    steps = steps or steps_a_rate(settings)
+    names = list(OTHERS) if settings.device.type == "cuda" else ["usual script"]
+    running: dict[str, Rate] = {
+        f"{OURS}, batch {size}" if place else OURS: our_rate(data, settings, size, wait)
+        for place, size in enumerate(batch_sizes)
+    }
+    rates: dict[str, list[float]] = {name: [] for name in (*running, *names)}
     peaks, memory = [], 0.0
     with ExitStack() as others:
-        running: dict[str, Rate] = {OURS: lambda count: rate(ours, count, BATCH, wait)}
         running |= {name: others.enter_context(elsewhere(name, len(data.train))) for name in names}
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             peaks.append(matmul_peak(settings.device, settings.precision, wait))
             for name, loop in running.items():
                 loop(1)
@@ -160,17 +185,13 @@ def loader_rate(data: TrainingData, settings: Settings, workers: int, wait: Wait
     return rate(batches, count - 1, BATCH, wait)
 
 
-def other_rates(data: TrainingData, settings: Settings, wait: Wait) -> dict[str, float]:
-    """Images a second of the loader alone, of evaluation and of Grad-CAM."""
+def network_rates(data: TrainingData, settings: Settings, wait: Wait) -> dict[str, float]:
+    """Images a second of evaluation and of Grad-CAM."""
     device = settings.device
-    loading = {
-        f"loader alone, {workers or 'no'} workers": loader_rate(data, settings, workers, wait)
-        for workers in sorted({0, settings.workers})
-    }
     model = build_model("resnet18", 10).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     normalize = Normalize(data.mean, data.std, device)
     # Fewer images than a test set has do not fill a GPU.
-    seen = 10_000 if device.type == "cuda" else 500
+    seen = min(len(data.train), 10_000 if device.type == "cuda" else 500)
     few = data.train.subset(np.arange(seen))
     images = normalize(torch.from_numpy(few.images[:100]))
     targets = torch.from_numpy(few.labels[:100]).to(device)
@@ -187,9 +208,8 @@ def other_rates(data: TrainingData, settings: Settings, wait: Wait) -> dict[str,
 
     rate(evaluations(), 1, seen, wait)
     return {
-        **loading,
         "evaluation": rate(evaluations(), 2, seen, wait),
-        "Grad-CAM, four layers, fp32": rate(explanations(), 2, 100, wait),
+        "Grad-CAM, four layers, fp32": rate(explanations(), 2, len(images), wait),
     }
 
 
@@ -224,7 +244,10 @@ def main() -> None:
         f"training, at {GFLOP_AN_IMAGE} GFLOP an image, reaches {share:.0%} of it"
     )
     rows.append(f"peak memory {memory:,.0f} MB; {settings.workers} loader workers")
-    others = other_rates(data, settings, wait)
+    others = {
+        f"loader alone, {workers or 'no'} workers": loader_rate(data, settings, workers, wait)
+        for workers in sorted({0, settings.workers})
+    } | network_rates(data, settings, wait)
     rows += [f"{name:<32}{value:>10,.0f}" for name, value in others.items()]
     print("\n".join(rows))
     results = {"rates": rates, "ratios": ratios, "peak_gflops": peaks, "share_of_peak": share}

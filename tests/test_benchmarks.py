@@ -1,15 +1,23 @@
 """The benchmarks start, and change what they say they change."""
 
+import multiprocessing
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import costs, levers, rates
-from benchmarks.setting import benchmark_params, changed, quick_params, rate
-from tests.conftest import tiny_data
+from benchmarks import costs, levers, rates, startup, training
+from benchmarks.setting import DRAWN, benchmark_params, changed, quick_params, rate, sample
+from tests.conftest import ROOT, tiny_data
 from tests.tiny import TinyNet, new_run, params
+
+
+@pytest.fixture
+def tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.setting.build_model", lambda *_: TinyNet())
 
 
 def test_the_quick_recipe_is_what_they_take() -> None:
@@ -90,3 +98,81 @@ def test_start_up_imports_what_the_stage_does(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("subprocess.run", lambda command, **_: commands.append(command))
     costs.startup_seconds("download")
     assert "from src.sources.cifar10 import load_cifar10" in commands[0][2]
+
+
+@pytest.mark.usefixtures("tiny_network")
+def test_training_rates_take_the_batch_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Elsewhere:
+        def __init__(self, *_: object) -> None: ...
+
+        def __enter__(self) -> Callable[[int], float]:
+            return float
+
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(training, "elsewhere", Elsewhere)
+    monkeypatch.setattr(training, "matmul_peak", lambda *_: 1.0)
+    settings = training.settings_of(training.benchmark_params(1_000))
+    rates, peaks, memory = training.training_rates(
+        sample(16), settings, lambda: None, (4, 8), steps=2, rounds=3
+    )
+    assert list(rates) == ["this project", "this project, batch 8", "usual script"]
+    assert {len(values) for values in rates.values()} == {3}
+    assert (peaks, rates["usual script"]) == ([1.0] * 3, [2.0] * 3)
+    assert memory > 0
+
+
+def test_another_loop_starts_its_loader_as_its_users_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Connection:
+        def recv(self) -> int:
+            if sent:
+                raise EOFError
+            return 1
+
+        def send(self, value: float) -> None:
+            sent.append(value)
+
+    def loop(*_: object) -> Any:
+        started.append(multiprocessing.get_start_method(allow_none=True))
+        yield
+
+    sent: list[float] = []
+    started: list[str | None] = []
+    monkeypatch.setitem(training.OTHERS, "usual script", (loop, 128))
+    # As it is in a process that was spawned.
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        training.serve(Connection(), "usual script", 4)  # type: ignore[arg-type]
+    finally:
+        multiprocessing.set_start_method(None, force=True)  # type: ignore[arg-type]
+    assert started == [None]
+    assert len(sent) == 1
+
+
+def test_a_large_sample_repeats_the_images() -> None:
+    data = sample(DRAWN + 5)
+    assert len(data.train) == DRAWN + 5
+    assert (data.train.images[DRAWN:] == data.train.images[:5]).all()
+    assert (data.train.labels[DRAWN:] == data.train.labels[:5]).all()
+
+
+@pytest.mark.parametrize("stage", costs.STAGES)
+def test_the_imports_of_each_stage_are_code(stage: str) -> None:
+    code = startup.imports_of(stage)
+    compile(code, stage, "exec")
+    assert "from src.pipeline.stage import" in code
+    assert code.count("import ") == (ROOT / f"stages/{stage}.py").read_text().count("import ")
+
+
+def test_the_parts_of_a_start_up_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.network.resnet.build_model", lambda *_: TinyNet())
+    began = time.time()
+    found = startup.parts(began - 5, tmp_path)
+    seconds = {name: value for name, value in found.items() if name != "images"}
+    assert list(seconds) == [
+        "interpreter", "imports", "CUDA", "data", "augmentation", "network", "optimizer", "workers",
+        "graph", "next step",
+    ]  # fmt: skip
+    assert seconds["interpreter"] >= 5
+    assert sum(seconds.values()) == pytest.approx(time.time() - began + 5, abs=0.5)
+    assert found["images"] == 3_000

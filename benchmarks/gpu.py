@@ -1,0 +1,207 @@
+"""What can only a GPU tell? One prepared sitting asks it all, the most valuable question first.
+
+    python -m benchmarks.gpu [--dry] [--out FOLDER] [QUESTION ...]
+
+`--dry` tries everything on a CPU, at tiny size and on the built-in sample, in about 3 minutes.
+
+Each answer names card, driver and versions, and goes at once as a line of JSON into
+FOLDER/answers.jsonl (bench/gpu, or bench/gpu-dry). Each question has a time box; the script ends
+one that passes it and notes it as cut off. The table of all answers comes last.
+
+A second run with the same FOLDER goes on where the first stopped. It leaves out each question that
+was done, cut off or failed; name one (`"4 step"`, or `4` for all of 4) to ask for the answers that
+it still lacks. An empty FOLDER begins anew. FOLDER holds six files of at most 15 MiB each:
+answers.jsonl, log.txt, best.tar.0 and .1, default.tar.0 and .1. Take all six to another machine,
+and of the finished stages only download runs there again.
+
+The machine needs no network, no DVC and no git. It needs torch, torchvision and the packages that
+pyproject.toml names, except dvc. Images made for GPUs usually lack the following ones, so bring
+them as wheels (11 MB). This fetches them for Linux and Python 3.12:
+
+    names="albumentations albucore stringzilla simsimd torch-lr-finder pydantic pydantic-core
+      annotated-types typing-inspection pytest iniconfig pluggy pygments hypothesis
+      sortedcontainers"
+    for name in $names; do grep -o "^$name==[^ ]*" requirements.txt; done > bench/wheels.txt
+    pip download --no-deps --only-binary=:all: --python-version 3.12 \\
+      --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 \\
+      --dest bench/wheels --requirement bench/wheels.txt
+
+This installs them there:
+
+    pip install --no-index --no-deps --target bench/site bench/wheels/*.whl
+    export PYTHONPATH=$PWD/bench/site
+
+This splits CIFAR-10's archive into three parts of 55 MiB, to be brought one after another:
+
+    split --number=3 --numeric-suffixes --suffix-length=1 cifar-10-binary.tar.gz bench/cifar.
+
+This joins them there:
+
+    cat bench/cifar.0 bench/cifar.1 bench/cifar.2 > bench/cifar-10-binary.tar.gz
+    export CIFAR10_ARCHIVE=$PWD/bench/cifar-10-binary.tar.gz
+
+This records the default recipe's result. Check out the commit that ran and copy default.tar.0 and
+default.tar.1 into the project's folder first:
+
+    dvc repro download
+    cat default.tar.* | tar --extract
+    dvc commit --force
+"""
+
+import argparse
+import json
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks.gpu_answers import NEEDS_GPU, Values, has_gpu, table
+from benchmarks.gpu_stages import DEFAULT, ROOT, CutOff, Sitting, Training, finish, train
+
+Work = Callable[[Sitting, str, float], Values]
+
+
+def measure(sitting: Sitting, question: str, deadline: float) -> Values:
+    """Let a process of its own note the answers."""
+    flags = ["--dry"] if sitting.dry else []
+    path = str(sitting.answers.path.absolute())
+    command = [sys.executable, "-u", "-m", "benchmarks.gpu_measures", question, path, *flags]
+    finish(command, ROOT, deadline, sitting.log)
+    return {}
+
+
+def gpu_tests() -> list[str]:
+    """The tests' files that ask whether there is a GPU."""
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    asks = re.compile(r"torch\.cuda\.is_available\(\)")
+    return [str(file.relative_to(ROOT)) for file in files if asks.search(file.read_text())]
+
+
+def test(sitting: Sitting, _: str, deadline: float) -> Values:
+    """How many of the tests that need a GPU passed."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *gpu_tests()]
+    # Other packages' plugins warn, and here a warning is an error.
+    said = finish(command, ROOT, deadline, sitting.log, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|skipped)", said)}
+    return counts if counts.get("passed") else {**counts, "note": NEEDS_GPU}
+
+
+def start(sitting: Sitting, _: str, deadline: float) -> Values:
+    """Seconds from the start of a training's process to its first step."""
+    project = sitting.projects.absolute() / DEFAULT
+    command = [sys.executable, "-u", "-m", "benchmarks.startup", str(time.time()), str(project)]
+    parts: Values = json.loads(finish(command, ROOT, deadline, sitting.log).splitlines()[-1])
+    return parts if has_gpu() else {**parts, "note": f"{NEEDS_GPU} for CUDA and graph"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """name: with its number in order of worth; box: the seconds that it may take."""
+
+    name: str
+    box: int
+    work: Work = measure
+    on_cpu: bool = True
+
+
+def seeds(seed: int) -> list[Question]:
+    """The default and the quick recipe with another seed; the data are the default recipe's."""
+    default = Training(
+        f"default-{seed}", None, {"seed": seed}, ("download", "lr_find", "train", "evaluate"),
+        ("download",),
+    )  # fmt: skip
+    # Its rate is a number, so the range test's result does not matter.
+    quick = Training(
+        f"quick-{seed}", "quick", {"seed": seed}, ("download", "lr_find", "train", "evaluate"),
+        ("download", "lr_find"),
+    )  # fmt: skip
+    return [
+        Question(f"6 default, seed {seed}", 120, partial(train, default)),
+        Question(f"6 quick, seed {seed}", 75, partial(train, quick)),
+    ]
+
+
+HALF = Training(
+    "fp16", None, {"train": {"precision": "fp16", "epochs": 1}}, ("download", "lr_find", "train"),
+    ("download", "lr_find"),
+)  # fmt: skip
+QUESTIONS = [
+    Question("1 best", 330, partial(train, Training("best", "best"))),
+    Question("2 default", 150, partial(train, Training(DEFAULT))),
+    Question("3 training", 150),
+    Question("4 profile", 60),
+    Question("4 step", 240),
+    Question("4 loader", 60),
+    Question("5 tests", 90, test),
+    *seeds(1),
+    *seeds(2),
+    Question("6 fp16", 60, partial(train, HALF), on_cpu=False),
+    Question("6 rates", 60),
+    Question("7 start-up", 60, start),
+]
+# A dry run tries each kind of question once; these are as others are.
+NOT_DRY = ("6 default, seed 1", "6 default, seed 2", "6 quick, seed 2")
+
+
+def ask(question: Question, sitting: Sitting) -> None:
+    """Work on a question until it is done or its time is up, and note how it ended."""
+    print(f"{question.name}: at most {question.box} s", flush=True)
+    began = time.monotonic()
+    try:
+        if question.on_cpu or has_gpu():
+            found = question.work(sitting, question.name, began + question.box)
+            values = {"state": "done", **found}
+        else:
+            values = {"state": NEEDS_GPU}
+    except CutOff:
+        values = {"state": f"cut off after {question.box} s"}
+    except Exception as error:  # the questions that follow want their answers all the same
+        values = {"state": "failed", "error": str(error) or type(error).__name__}
+    sitting.answers.add(question.name, {"seconds": time.monotonic() - began, **values})
+
+
+def chosen(names: list[str], sitting: Sitting) -> list[Question]:
+    """The questions of those names; without names all that have not ended yet."""
+    for name in names:
+        if not any(question.name.startswith(name) for question in QUESTIONS):
+            known = ", ".join(question.name for question in QUESTIONS)
+            sys.exit(f"error: {name!r} is no question; name one of these: {known}")
+    if names:
+        return [q for q in QUESTIONS if q.name.startswith(tuple(names))]
+    skipped = NOT_DRY if sitting.dry else ()
+    return [q for q in QUESTIONS if q.name not in skipped and not sitting.answers.ended(q.name)]
+
+
+def read_arguments() -> tuple[Sitting, list[str]]:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("questions", nargs="*", metavar="QUESTION")
+    parser.add_argument("--dry", action="store_true", help="at tiny size, on a CPU")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the answers go")
+    given = parser.parse_args()
+    usual = ROOT / "bench" / ("gpu-dry" if given.dry else "gpu")
+    projects = usual.with_name(f"{usual.name}-projects")
+    return Sitting(given.out or usual, projects, given.dry), given.questions
+
+
+def main() -> None:
+    sitting, names = read_arguments()
+    # A default SIGTERM would leave the running command behind.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    sitting.out.mkdir(parents=True, exist_ok=True)
+    if not sitting.answers.path.exists():
+        # A training that goes on from an earlier sitting's state would take no time.
+        shutil.rmtree(sitting.projects, ignore_errors=True)
+    try:
+        for question in chosen(names, sitting):
+            ask(question, sitting)
+    finally:
+        print(table(sitting.answers.rows()))
+
+
+if __name__ == "__main__":
+    main()
