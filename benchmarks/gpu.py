@@ -15,8 +15,8 @@ answers.jsonl, log.txt, best.tar.0 and .1, default.tar.0 and .1. Take all six to
 and of the finished stages only download runs there again.
 
 The machine needs no network, no DVC and no git. It needs torch, torchvision and the packages that
-pyproject.toml names, except dvc. Images made for GPUs usually lack the following ones, so bring
-them as wheels (11 MB). This fetches them for Linux and Python 3.12:
+pyproject.toml names, except dvc and what fetches CIFAR-10. Images made for GPUs usually lack the
+following ones, so bring them as wheels (11 MB). This fetches them for Linux and Python 3.12:
 
     names="albumentations albucore stringzilla simsimd torch-lr-finder pydantic pydantic-core
       annotated-types typing-inspection pytest iniconfig pluggy pygments hypothesis
@@ -55,15 +55,20 @@ import shutil
 import signal
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import distributions
 from pathlib import Path
 
 from benchmarks.gpu_answers import NEEDS_GPU, Values, has_gpu, table
 from benchmarks.gpu_stages import DEFAULT, ROOT, CutOff, Sitting, Training, finish, train
 
 Work = Callable[[Sitting, str, float], Values]
+FOR_TESTS = ("hypothesis", "pytest")
+# Without DVC, and with CIFAR-10's archive at hand.
+NOT_USED = {"dvc", "platformdirs", "requests", "urllib3"}
 
 
 def measure(sitting: Sitting, question: str, deadline: float) -> Values:
@@ -107,6 +112,14 @@ class Question:
     box: int
     work: Work = measure
     on_cpu: bool = True
+
+
+def missing() -> list[str]:
+    """The packages that a question needs and this Python lacks."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [re.split(r"[^\w-]", line)[0] for line in project["dependencies"]]
+    found = {name.lower() for each in distributions() if (name := each.metadata["Name"])}
+    return sorted({*named, *FOR_TESTS} - found - NOT_USED)
 
 
 def seeds(seed: int) -> list[Question]:
@@ -190,6 +203,12 @@ def read_arguments() -> tuple[Sitting, list[str]]:
 
 def main() -> None:
     sitting, names = read_arguments()
+    if lacking := missing():
+        # Said now it costs seconds; said by each question it would cost the sitting.
+        sys.exit(
+            f"error: {', '.join(lacking)}: not installed here; bring the wheels that "
+            "benchmarks/gpu.py names, and set PYTHONPATH as it says"
+        )
     # A default SIGTERM would leave the running command behind.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sitting.out.mkdir(parents=True, exist_ok=True)

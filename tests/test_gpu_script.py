@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -444,6 +445,22 @@ def test_the_wheels_are_pinned_packages(tmp_path: Path) -> None:
     lines = (tmp_path / "bench/wheels.txt").read_text().splitlines()
     assert [line.partition("==")[0] for line in lines] == quoted.split()
     assert "albumentations==2.0.8" in lines
+
+
+def test_without_its_packages_a_sitting_does_not_begin(
+    sitting: Sitting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gpu.missing() == []
+    # What a GPU machine's Python may have.
+    monkeypatch.setattr(
+        gpu, "distributions", lambda: [distribution("torch"), distribution("numpy")]
+    )
+    lacking = gpu.missing()
+    assert {"albumentations", "torch-lr-finder", "pydantic", "pytest"} < set(lacking)
+    assert not {"torch", "numpy", "dvc"} & set(lacking)
+    with pytest.raises(SystemExit, match=r"^error: albumentations, .*: not installed here; bring"):
+        ask_all(sitting, monkeypatch)
+    assert names(sitting) == []
 
 
 def test_the_tests_do_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
