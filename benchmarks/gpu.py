@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu [--dry] [--out FOLDER] [QUESTION ...]
 
-`--dry` tries everything on a CPU, at tiny size and on the built-in sample, in about 3 minutes.
+`--dry` tries everything on a CPU, at tiny size and on the built-in sample, in about 4 minutes.
 
 Each answer names card, driver and versions, and goes at once as a line of JSON into
 FOLDER/answers.jsonl (bench/gpu, or bench/gpu-dry). Each question has a time box; the script ends
