@@ -19,7 +19,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
     Raises InputError naming `path` where the disk or the folder refuses; the old file stays.
     """
-    # One fixed name: what a killed writer left behind is overwritten by the next.
+    # The name is fixed, so that the next writer overwrites what a killed one left behind.
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the folder's list of names to the disk: else a power cut can take the new name back."""
+    """Write the folder's list of names to the disk, or a power cut could undo the rename."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -14,7 +14,7 @@ LEADING_ZERO = re.compile(r"[+-]?0\d+")
 
 
 class Loader(yaml.SafeLoader):
-    """YAML, but 010 stays text: PyYAML reads 8 there, and DVC, by YAML 1.2, records 10."""
+    """YAML, except that 010 stays text: PyYAML would read 8, and DVC, by YAML 1.2, records 10."""
 
 
 def int_without_leading_zero(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | str:
@@ -64,7 +64,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); run this where {path} is"
         ) from error
-    # ValueError: a date that there is not, a number too long; RecursionError: lists in lists.
+    # ValueError: a date that does not exist, a number that is too long; RecursionError: deep lists.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
     if values is None:

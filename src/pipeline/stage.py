@@ -22,8 +22,8 @@ from src.pipeline.params import Params
 from src.pipeline.read_params import load_params
 from src.pipeline.stop import Stopped
 
-# Figures are drawn into files. From Jupyter a stage would inherit Jupyter's own backend, and
-# without that module Matplotlib cannot be imported.
+# Figures are drawn into files. A stage started from Jupyter would inherit Jupyter's backend, and
+# Matplotlib cannot be imported where that module is missing.
 os.environ["MPLBACKEND"] = "agg"
 
 Inputs = dict[str, Any]
@@ -104,13 +104,13 @@ def run_stage(name: str, main: Callable[[Params, Inputs], None]) -> None:
     try:
         load_params()  # Its sentences say more than those of read_inputs.
         inputs = read_inputs(name)
-        # Read after it was hashed: a value that was edited in between is found at the end.
+        # It reads after the hashing, so a value that was edited in between is found at the end.
         main(load_params(), inputs)
         check_unchanged(name, inputs)
     except InputError as error:
         sys.exit(f"error in {name}: {error}")
     except Stopped as stop:
-        # The same command would throw away what has just been saved.
+        # The same command would throw away the state that has just been saved.
         afresh = os.environ.get("RESUME") == "0"
         how = "without RESUME=0, run it" if afresh else "run the same command"
         print(f"{name}: {stop.reason}; {how} again to go on", file=sys.stderr)
