@@ -4,6 +4,7 @@ import multiprocessing
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def test_start_up_imports_what_the_stage_does(monkeypatch: pytest.MonkeyPatch) -
     commands: list[Any] = []
     monkeypatch.setattr("subprocess.run", lambda command, **_: commands.append(command))
     costs.startup_seconds("download")
-    assert "from src.sources.cifar10 import load_cifar10" in commands[0][2]
+    assert ", src.sources.cifar10" in commands[0][2]
 
 
 @pytest.mark.usefixtures("tiny_network")
@@ -157,11 +158,13 @@ def test_a_large_sample_repeats_the_images() -> None:
 
 
 @pytest.mark.parametrize("stage", costs.STAGES)
-def test_the_imports_of_each_stage_are_code(stage: str) -> None:
-    code = startup.imports_of(stage)
-    compile(code, stage, "exec")
-    assert "from src.pipeline.stage import" in code
-    assert code.count("import ") == (ROOT / f"stages/{stage}.py").read_text().count("import ")
+def test_the_imports_of_each_stage_are_found(stage: str) -> None:
+    """Also those inside its functions, over one line or several."""
+    modules = startup.imports_of(stage)
+    assert "src.pipeline.stage" in modules
+    assert all(find_spec(module) for module in modules)
+    statements = (ROOT / f"stages/{stage}.py").read_text().count("import ")
+    assert len(modules) == statements
 
 
 def test_the_parts_of_a_start_up_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
