@@ -48,7 +48,7 @@ def resolve_rates(train: Train, found: Mapping[str, float]) -> Rates:
         return Rates(peak * cycle.start_factor, peak, peak * cycle.end_factor)
     if train.schedule == "plateau":
         return Rates(peak, peak, train.plateau.min_lr)
-    if train.schedule == "cosine":
+    if train.schedule != "cyclic":
         return Rates(peak, peak, 0.0)
     base = train.cyclic.base_lr
     floor = found[base] if isinstance(base, str) else base
