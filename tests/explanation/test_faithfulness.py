@@ -7,20 +7,9 @@ from torch import nn
 from src.data.normalize import Normalize
 from src.explanation.faithfulness import delete, faithfulness
 from src.network.blocks import ResNet
-from src.network.resnet import build_model
 from src.network.weights import Trained
 from src.pipeline.errors import InputError
 from tests.tiny import NoMemory
-
-
-@pytest.fixture(scope="module")
-def model() -> ResNet:
-    network = build_model("resnet18", 10)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        # Untrained weights give maps that are nearly flat.
-        network.fc.weight.copy_(torch.randn(10, 512, generator=generator))
-    return network.eval()
 
 
 def ready(network: nn.Module) -> Trained:

@@ -12,16 +12,6 @@ LAYERS = ["layer1", "layer2", "layer3", "layer4"]
 
 
 @pytest.fixture(scope="module")
-def model() -> ResNet:
-    network = build_model("resnet18", 10)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        # Untrained weights give maps that are nearly flat.
-        network.fc.weight.copy_(torch.randn(10, 512, generator=generator))
-    return network
-
-
-@pytest.fixture(scope="module")
 def images() -> torch.Tensor:
     return torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
