@@ -23,6 +23,22 @@ FOUND = {
     "steep": 0.03, "valley": 0.02, "minimum": 0.02, "slide": 0.05, "base_lr": 0.01, "max_lr": 0.1
 }  # fmt: skip
 
+# Transforms as in params.yaml, none inside another.
+PLAIN: list[dict[str, Any]] = [
+    {"PadIfNeeded": {"min_height": 36, "min_width": 36, "border_mode": 4, "p": 1.0}},
+    {"RandomCrop": {"height": 32, "width": 32, "p": 1.0}},
+    {"HorizontalFlip": {"p": 0.5}},
+    {
+        "CoarseDropout": {
+            "num_holes_range": [4, 4],
+            "hole_height_range": [8, 8],
+            "hole_width_range": [8, 8],
+            "fill": [125, 123, 114],
+            "p": 0.5,
+        }
+    },
+]
+
 
 class TinyNet(torch.nn.Module):
     """A convolution, batch norm and a linear layer: all kinds of layers that a run touches.

@@ -9,21 +9,7 @@ from src.data.augment import Augment, draw_examples
 from src.data.records import Split
 from src.pipeline.errors import InputError
 from src.sources.shapes import draw
-
-PIPELINE: list[dict[str, Any]] = [
-    {"PadIfNeeded": {"min_height": 36, "min_width": 36, "border_mode": 4, "p": 1.0}},
-    {"RandomCrop": {"height": 32, "width": 32, "p": 1.0}},
-    {"HorizontalFlip": {"p": 0.5}},
-    {
-        "CoarseDropout": {
-            "num_holes_range": [4, 4],
-            "hole_height_range": [8, 8],
-            "hole_width_range": [8, 8],
-            "fill": [125, 123, 114],
-            "p": 0.5,
-        }
-    },
-]
+from tests.tiny import PLAIN
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +20,12 @@ def split() -> Split:
 
 def test_seeds_and_images_have_draws_of_their_own(split: Split) -> None:
     image = split.images[0]
-    one, other = Augment(PIPELINE, 5), Augment(PIPELINE, 6)
+    one, other = Augment(PLAIN, 5), Augment(PLAIN, 6)
     assert len({augment(image, 0, i).tobytes() for augment in (one, other) for i in range(8)}) > 12
     assert one(image, 3, 7).tobytes() == one(image, 3, 7).tobytes()
 
 
-PAD, CROP, FLIP = PIPELINE[:3]
+PAD, CROP, FLIP = PLAIN[:3]
 ALWAYS = {"HorizontalFlip": {"p": 1.0}}
 CHOICE = {"OneOf": {"transforms": [ALWAYS, {"NoOp": {"p": 1.0}}], "p": 1.0}}
 ORDERS = [{"Sequential": {"transforms": order, "p": 1.0}} for order in ([CROP, FLIP], [FLIP, CROP])]
@@ -115,9 +101,9 @@ def test_an_empty_pipeline_leaves_images_alone(split: Split) -> None:
 
 
 def test_examples_show_what_training_sees(split: Split) -> None:
-    originals, draws, labels = draw_examples(split, Augment(PIPELINE, 5))
+    originals, draws, labels = draw_examples(split, Augment(PLAIN, 5))
     assert originals.shape == (6, 32, 32, 3)
     assert draws.shape == (6, 8, 32, 32, 3)
     assert labels == list(range(6))
     index = int(np.flatnonzero(split.labels == 2)[0])
-    assert (draws[2, 3] == Augment(PIPELINE, 5)(split.images[index], 3, index)).all()
+    assert (draws[2, 3] == Augment(PLAIN, 5)(split.images[index], 3, index)).all()

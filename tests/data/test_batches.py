@@ -29,6 +29,7 @@ from src.pipeline.errors import InputError
 from src.pipeline.stop import StopRequest
 from src.sources.shapes import draw
 from tests.conftest import ROOT, run
+from tests.tiny import PLAIN
 
 CPU = torch.device("cpu")
 
@@ -42,18 +43,7 @@ class Usage(NamedTuple):
 
 
 PIPELINE: list[dict[str, Any]] = [
-    {"PadIfNeeded": {"min_height": 36, "min_width": 36, "border_mode": 4, "p": 1.0}},
-    {"RandomCrop": {"height": 32, "width": 32, "p": 1.0}},
-    {"HorizontalFlip": {"p": 0.5}},
-    {
-        "CoarseDropout": {
-            "num_holes_range": [4, 4],
-            "hole_height_range": [8, 8],
-            "hole_width_range": [8, 8],
-            "fill": [125, 123, 114],
-            "p": 0.5,
-        }
-    },
+    *PLAIN,
     {
         "OneOf": {
             "transforms": [
