@@ -92,6 +92,7 @@ class Optimizer(Section):
     momentum: Fraction
     nesterov: bool
     weight_decay: Annotated[Float, Field(ge=0)]
+    decay_norm: bool
 
     @model_validator(mode="after")
     def nesterov_needs_momentum(self) -> "Optimizer":
@@ -141,6 +142,15 @@ class Cyclic(Section):
     period_epochs: PositiveInt
 
 
+class Mix(Section):
+    kind: Literal["none", "mixup", "cutmix"]
+    alpha: PositiveFloat
+
+
+class Average(Section):
+    decay: Annotated[Float, Field(gt=0, lt=1)]
+
+
 class Stop(Section):
     patience: Annotated[int, Field(ge=0)]
     min_delta: Annotated[Float, Field(ge=0)]
@@ -151,6 +161,8 @@ class Train(Section):
     epochs: Annotated[int, Field(ge=1, le=100_000)]
     batch_size: Annotated[int, Field(ge=2)]
     label_smoothing: Fraction
+    mix: Mix
+    average: Average | None
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     deterministic: bool
     resolution: Annotated[list[Side], Field(min_length=1)]

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from src.training.optimizer import set_rate
+
 Work = Callable[[Tensor, Tensor, int], None]
 
 
@@ -65,10 +67,9 @@ def own_stream() -> Iterator[None]:
 @contextmanager
 def rate_on_device(optimizer: Optimizer, lr: Tensor) -> Iterator[None]:
     """Let the optimizer read its rate from a tensor; a graph would record a number for ever."""
-    (group,) = optimizer.param_groups
-    number = group["lr"]
-    group["lr"] = lr
+    number = optimizer.param_groups[0]["lr"]
+    set_rate(optimizer, lr)
     try:
         yield
     finally:
-        group["lr"] = number
+        set_rate(optimizer, number)

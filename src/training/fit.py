@@ -42,6 +42,8 @@ def fit(
             raise
     if run.step > first:
         checkpoint.save(run.state())
+    # With train.average the result is not the network that a longer run goes on with.
+    model.load_state_dict(run.result.state_dict())
     return run.history
 
 

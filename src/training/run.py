@@ -17,10 +17,12 @@ from src.data.normalize import Normalize
 from src.device import memory_for, start
 from src.pipeline.errors import InputError
 from src.pipeline.params import Optimizer, Train
+from src.training.average import Average
 from src.training.checkpoint import State
 from src.training.cuda_graph import RecordedStep, Work
 from src.training.history import Row
-from src.training.optimizer import make_optimizer
+from src.training.mix import Mixture
+from src.training.optimizer import make_optimizer, set_rate
 from src.training.schedule import Rates, build_scheduler, stalled
 from src.training.step import Step
 from src.training.validation import validate
@@ -70,8 +72,17 @@ class Run:
         self.per_epoch = max(1, len(data.train) // train.batch_size)
         self.total_steps = train.epochs * self.per_epoch
         self.scheduler = build_scheduler(self.optimizer, train, rates, self.per_epoch)
+        mixed = train.mix.kind != "none"
+        self.mixture = Mixture(train.mix, settings.seed, device) if mixed else None
+        self.average = Average(model, train.average.decay) if train.average else None
         self.compute = Step(
-            model, self.normalize, self.optimizer, train.label_smoothing, settings.precision
+            model,
+            self.normalize,
+            self.optimizer,
+            train.label_smoothing,
+            settings.precision,
+            self.mixture,
+            self.average,
         )
         # fp16's scaler keeps values on the host, which a graph would never read again.
         graph = device.type == "cuda" and settings.precision != "fp16"
@@ -82,6 +93,11 @@ class Run:
         )
         self.step = 0
         self.history: list[Row] = []
+
+    @property
+    def result(self) -> nn.Module:
+        """The network that is validated and, in the end, written."""
+        return self.model if self.average is None else self.average.model
 
     def batches(self) -> DataLoader[tuple[Tensor, Tensor]]:
         """The loader of all batches that are still to come."""
@@ -95,6 +111,8 @@ class Run:
     def train_step(self, images: Tensor, labels: Tensor) -> None:
         """One update from (B, 32, 32, 3) uint8 images; nothing waits for the device."""
         with memory_for_step(len(images)):
+            if self.mixture is not None:
+                self.mixture.prepare(self.step)
             self.device_step(images, labels, self.side(self.step))
         if not isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step()
@@ -142,7 +160,7 @@ class Run:
         if self.data.validation is not None:
             precision, side = self.settings.precision, self.side(self.step - 1)
             val_loss, val_accuracy = validate(
-                self.model, self.data.validation, self.normalize, precision, side, check_stop
+                self.result, self.data.validation, self.normalize, precision, side, check_stop
             )
             if not math.isfinite(val_loss):
                 raise self.diverged(self.step - 1)
@@ -158,6 +176,8 @@ class Run:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         for name, parameter in self.model.named_parameters():
             tensors[f"momentum.{name}"] = self.optimizer.state[parameter]["momentum_buffer"]
+        if self.average is not None:
+            tensors |= {f"average.{k}": v for k, v in self.average.model.state_dict().items()}
         tensors["sums"] = self.compute.sums
         # What is infinite is as in a new scheduler, and JSON has no word for it.
         finite = {k: v for k, v in self.scheduler.state_dict().items() if v != math.inf}
@@ -172,8 +192,9 @@ class Run:
     def restore(self, state: State) -> None:
         """Become the run whose `state` this was."""
         tensors, values = state
-        model = {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}
-        self.model.load_state_dict(model)
+        self.model.load_state_dict(within("model.", tensors))
+        if self.average is not None:
+            self.average.model.load_state_dict(within("average.", tensors))
         for name, parameter in self.model.named_parameters():
             self.optimizer.state[parameter]["momentum_buffer"].copy_(tensors[f"momentum.{name}"])
         self.compute.sums.copy_(tensors["sums"])
@@ -181,4 +202,9 @@ class Run:
         self.compute.done.fill_(self.step)
         self.scheduler.load_state_dict(values["scheduler"])
         self.compute.scaler.load_state_dict(values["scaler"])
-        self.optimizer.param_groups[0]["lr"] = values["lr"]
+        set_rate(self.optimizer, values["lr"])
+
+
+def within(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with the prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

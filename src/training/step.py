@@ -1,7 +1,11 @@
 """One training step: forward, loss, backward, update, and whether all of it was finite.
 
-The learning rate is the only host value that a step reads, so a CUDA graph can capture the step.
+The learning rate is the only number of the host's that a step reads, so a CUDA graph can capture
+the step; a mixture's draw stands in a tensor.
 """
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +13,8 @@ from torch import Tensor, nn
 
 from src.data.normalize import Normalize, resize, to_device
 from src.device import autocast
+from src.training.average import Average
+from src.training.mix import Mixture
 
 # The loss scale starts at 65,536, and each overflow halves it; below this, training diverged.
 MIN_SCALE = 1.0
@@ -28,8 +34,11 @@ class Step:
         optimizer: torch.optim.SGD,
         label_smoothing: float,
         precision: str,
+        mixture: Mixture | None = None,
+        average: Average | None = None,
     ) -> None:
         self.model, self.normalize, self.optimizer = model, normalize, optimizer
+        self.mixture, self.average = mixture, average
         self.label_smoothing, self.precision = label_smoothing, precision
         self.device = device = normalize.device
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
@@ -41,13 +50,23 @@ class Step:
     def __call__(self, images: Tensor, labels: Tensor, side: int) -> None:
         """Train once on (B, 32, 32, 3) uint8 images, shrunk to `side` pixels, and (B,) labels."""
         targets = to_device(labels, self.device)
-        inputs = resize(self.normalize(images), side)
+        inputs = self.normalize(images)
+        if self.mixture is not None:
+            inputs = self.mixture.images(inputs)
+        inputs = resize(inputs, side)
         with autocast(self.precision, self.device):
             logits = self.model(inputs).float()
-        loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        entropy = partial(F.cross_entropy, logits, label_smoothing=self.label_smoothing)
+        loss = self.score(entropy, targets)
         self.scaler.scale(loss).backward()
         bad = self.update(loss.detach())
+        if self.average is not None:
+            self.average.update(self.done)
         self.count(logits.detach(), targets, bad)
+
+    def score(self, of: Callable[[Tensor], Tensor], targets: Tensor) -> Tensor:
+        """A score of the batch, for the labels that its images have."""
+        return of(targets) if self.mixture is None else self.mixture.score(of, targets)
 
     def update(self, loss: Tensor) -> Tensor:
         """Step the optimizer unless the loss or a gradient is not finite.
@@ -71,8 +90,9 @@ class Step:
 
     def count(self, logits: Tensor, targets: Tensor, bad: Tensor) -> None:
         # This loss has no smoothing, so that it can be compared with the validation loss.
-        loss = F.cross_entropy(logits, targets, reduction="sum")
-        self.sums += torch.stack([loss, (logits.argmax(1) == targets).sum()])
+        loss = self.score(partial(F.cross_entropy, logits, reduction="sum"), targets)
+        correct = self.score(lambda of: (logits.argmax(1) == of).sum(), targets)
+        self.sums += torch.stack([loss, correct])
         first = bad & (self.first_bad < 0)
         self.first_bad.copy_(torch.where(first, self.done, self.first_bad))
         self.done += 1
@@ -80,7 +100,9 @@ class Step:
     def altered(self) -> list[Tensor]:
         """Every tensor that a step changes and the next step uses."""
         momentum = [self.optimizer.state[p]["momentum_buffer"] for p in self.model.parameters()]
-        return [*self.model.state_dict().values(), *momentum, self.sums, self.first_bad, self.done]
+        counts = [self.sums, self.first_bad, self.done]
+        means = self.average.means if self.average is not None else []
+        return [*self.model.state_dict().values(), *momentum, *means, *counts]
 
     def diverged_at(self) -> int | None:
         """The first step that was not finite, or None. Waits for the device.

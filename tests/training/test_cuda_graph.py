@@ -58,6 +58,18 @@ def test_a_replayed_step_is_a_launched_one(resolution: list[int]) -> None:
         assert torch.equal(state(ours)[name], tensor), name
 
 
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_it_mixes_averages_and_decays_as_a_launched_one(kind: str) -> None:
+    values = params(schedule="plateau", average={"decay": 0.9}).model_dump()
+    values["train"]["mix"] = {"kind": kind, "alpha": 1.0}
+    values["optimizer"]["decay_norm"] = False
+    wanted = Params.model_validate(values)
+    ours, plain = (trained(wanted, recorded, 29) for recorded in (True, False))
+    assert any(name.startswith("average.") for name in state(plain))
+    for name, tensor in state(plain).items():
+        assert torch.equal(state(ours)[name], tensor), name
+
+
 def test_it_follows_the_rate() -> None:
     wanted = params(schedule="one_cycle")
     ours, plain = (trained(wanted, recorded, 29) for recorded in (True, False))

@@ -11,6 +11,7 @@ import torch
 from src.data.augment import Augment
 from src.data.batches import BatchKeys
 from src.pipeline.errors import InputError
+from src.pipeline.params import Params
 from src.training.checkpoint import Checkpoint
 from src.training.run import Run
 from tests.conftest import tiny_data
@@ -68,7 +69,18 @@ def test_a_restored_run_ends_as_one_that_went_on(
     """Weights, rates and rows, to the bit; the plateau after it has dropped the rate."""
     dropping = plateau(factor=0.5, patience=0, cooldown=1)
     wanted = params(epochs=4, schedule=schedule, plateau=dropping)
+    ends_alike(wanted, precision, tmp_path)
 
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_so_does_one_that_mixes_averages_and_decays_in_groups(kind: str, tmp_path: Path) -> None:
+    values = params(epochs=4, schedule="cosine", average={"decay": 0.9}).model_dump()
+    values["train"]["mix"] = {"kind": kind, "alpha": 1.0}
+    values["optimizer"]["decay_norm"] = False
+    ends_alike(Params.model_validate(values), "fp32", tmp_path)
+
+
+def ends_alike(wanted: Params, precision: str, tmp_path: Path) -> None:
     def new() -> Run:
         return new_run(wanted, 1.0, precision)
 
@@ -86,8 +98,9 @@ def test_a_restored_run_ends_as_one_that_went_on(
     assert second.history == whole.history
     assert second.lr == whole.lr
     assert len({row["lr"] for row in whole.history}) > 1
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(value, second.model.state_dict()[name]), name
+    for ours, theirs in ((whole.model, second.model), (whole.result, second.result)):
+        for name, value in ours.state_dict().items():
+            assert torch.equal(value, theirs.state_dict()[name]), name
 
 
 def test_a_step_too_large_for_the_memory_is_named() -> None:

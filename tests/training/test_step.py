@@ -55,7 +55,7 @@ def test_steps_are_nesterovs_on_the_smoothed_loss() -> None:
     """Two steps by hand: decayed gradients, momentum, and the look ahead (Sutskever 2013)."""
     values = tiny_values()
     values["train"] |= {"resolution": [32], "batch_size": 16, "label_smoothing": 0.2}
-    values["optimizer"] = {"momentum": 0.8, "nesterov": True, "weight_decay": 0.1}
+    values["optimizer"] |= {"momentum": 0.8, "nesterov": True, "weight_decay": 0.1}
     run, model = new_run(Params.model_validate(values)), TinyNet()
     velocity = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
     for images, labels in itertools.islice(run.batches(), 2):
