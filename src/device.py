@@ -19,11 +19,11 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 LIBRARIES = ("albumentations", "numpy", "opencv-python-headless")
 # Environment variables that choose kernels, and with them the last bits.
 SWITCHES = ("ATEN_CPU_CAPABILITY", "CUBLAS", "CUDNN", "DNNL", "MKL", "NVIDIA_TF32", "ONEDNN")
-# Threads are told apart by their number, however it was set.
+# These two alter no bits: the first only prints, and machine() notes the number of threads.
 WITHOUT_EFFECT = ("_VERBOSE", "_NUM_THREADS")
 # What an x86 CPU that computes in this type says of itself.
 IN_HARDWARE = {"bf16": ("avx512_bf16", "amx_bf16"), "fp16": ("avx512_fp16", "amx_fp16")}
-# What torch says without memory on CUDA and mps, on the CPU, and of CUDA's libraries.
+# What torch says when memory runs out: on CUDA and mps, on the CPU (two), in CUDA's libraries.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "_ALLOC_FAILED")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -36,7 +36,7 @@ def set_threads() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what large tensors free: fetching and clearing it anew slows large steps."""
+    """Let glibc keep the memory that large tensors free: new memory is cleared first, and slow."""
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_MAX, 0)
@@ -102,14 +102,14 @@ def set_deterministic(deterministic: bool) -> None:
         # cuBLAS reads it when its first handle is made.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
-    # Filling new memory costs bandwidth and only shows what reads unwritten memory.
+    # Filling new memory would cost bandwidth, and it only shows code that reads unwritten memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = not deterministic
 
 
 def start(precision: str, deterministic: bool) -> tuple[torch.device, str]:
-    """Set the machine up for a stage; the device and the resolved precision."""
+    """Set the machine up for a stage; returns the device and the resolved precision."""
     set_threads()
     set_deterministic(deterministic)
     device = pick_device()
@@ -132,12 +132,12 @@ def machine(device: torch.device, precision: str) -> dict[str, str | int]:
         "device": device.type,
         "precision": precision,
     }
-    # On a GPU the host's threads take no part in the sums.
+    # On a GPU the sums do not depend on the host's threads.
     return about | ({"threads": torch.get_num_threads()} if device.type == "cpu" else {})
 
 
 def surroundings(device: torch.device) -> dict[str, str | dict[str, Any]]:
-    """What else the last bits may depend on: Python, libraries, hardware, its kernels' switches."""
+    """What else the last bits may depend on: Python, libraries, hardware, kernel switches."""
     switches = {k: v for k, v in sorted(os.environ.items()) if k.startswith(SWITCHES)}
     return {
         "python": platform.python_version(),

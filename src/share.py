@@ -58,7 +58,7 @@ def quotas() -> Iterator[float]:
         if controllers and "cpu" not in controllers.split(","):
             continue
         root = CGROUPS / "cpu" if controllers else CGROUPS
-        # In a container the path may be the host's, which is not there: its parents are.
+        # In a container the path may be that of the host and not exist here; its parents do.
         inner = root / path.lstrip("/")
         yield from (quota(folder) for folder in (inner, *inner.parents) if root in folder.parents)
         yield quota(root)
@@ -68,7 +68,7 @@ def quota(group: Path) -> float:
     """The cores' worth of time of one control group, version 2 or 1; infinite without a limit."""
     of_v1 = (read(group / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
     limit = (read(group / "cpu.max") or " ".join(of_v1)).split()
-    # Without one it is "max" or -1.
+    # A group without a limit has "max" (version 2) or -1 (version 1).
     bounded = len(limit) == 2 and all(word.isdecimal() for word in limit)
     return int(limit[0]) / int(limit[1]) if bounded else math.inf
 
@@ -117,7 +117,7 @@ def missing_kernels(index: int) -> str | None:
     built = torch.cuda.get_arch_list()
     capability = torch.cuda.get_device_capability(index)
     known = [match for match in map(ARCHITECTURE.fullmatch, built) if match]
-    # Where none is known, as on AMD's, torch itself must tell.
+    # On AMD's GPUs no architecture is known, so torch itself must tell.
     if not known or any(runs_on(match, capability) for match in known):
         return None
     return (

@@ -30,7 +30,7 @@ SHARED = Path("/dev/shm")
 PAGE = 4096
 # Batches that each worker prepares ahead.
 PREFETCH = 4
-# Those that this process has taken from a worker and not let go of.
+# Batches that this process has taken from a worker and still holds.
 IN_USE = 2
 
 
@@ -110,7 +110,7 @@ def that_fit(workers: int, batch_size: int) -> tuple[int, int]:
     if workers == 0 or not SHARED.is_dir():
         return workers, PREFETCH if workers else 0
     free = shutil.disk_usage(SHARED).free // (jobs() or 1)
-    # Images and labels, each in pages of its own.
+    # Images and labels lie in pages of their own.
     room = max(0, free // (batch_size * (SIDE * SIDE * 3 + 8) + 2 * PAGE) - IN_USE)
     fewer = min(workers, room)
     prefetch = min(PREFETCH, room // fewer) if fewer else 0
@@ -138,7 +138,7 @@ def augmented_batches(
         worker_init_fn=start_worker,
         multiprocessing_context=(start_method or None) if workers else None,
         prefetch_factor=prefetch or None,
-        # Else the loader would draw a seed from torch's global generator.
+        # Without a generator the loader would draw a seed from torch's global one.
         generator=torch.Generator(),
     )
 

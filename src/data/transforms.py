@@ -29,14 +29,14 @@ cv2.setNumThreads(0)
 
 # {name: arguments}, as an entry of params.yaml.
 Transform = Mapping[str, Mapping[str, Any]]
-# Those of COMPOSITIONS that apply some of their transforms, not all.
+# The COMPOSITIONS that apply some of their transforms, not all.
 CHOOSING = ("OneOf", "OneOrOther", "RandomOrder", "SomeOf")
 # Albumentations' warnings that it uses another value than the one given.
 ALTERED = r"(?s).*(automatically adjusted|will be set to)"
 
 
 def build_pipeline(transforms: Sequence[Transform]) -> Any:
-    """All of these in turn; InputError as `build` raises it."""
+    """A pipeline that applies all of these in turn. Raises InputError as `build` does."""
     return Compose([build(each) for each in transforms])
 
 

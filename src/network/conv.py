@@ -1,10 +1,10 @@
 """Training's convolutions as matrix products, where that makes a CPU faster.
 
-Of small images by a product over the whole batch. It passes the weights once, and it leaves out
-the taps that fall on padding: 31% of a 3×3 kernel's at 4×4 pixels, 56% at 2×2. oneDNN's
-convolutions multiply them with zeros and are, with 512 channels and so few pixels, far from the
-processor's peak. Larger ones in fp32 go through src/network/winograd.py. benchmarks/NOTES.md has
-the gains.
+A convolution of small images becomes one product over the whole batch. The product reads the
+weights once, and it leaves out the taps that fall on padding: 31% of a 3×3 kernel's taps at 4×4
+pixels, 56% at 2×2. oneDNN multiplies those taps with zeros, and with 512 channels and so few pixels
+it stays far below the processor's peak. Larger images in fp32 go through src/network/winograd.py.
+benchmarks/NOTES.md has the gains.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from src.network import winograd
 
 # The side of an output, in pixels, up to which the product was faster.
 SMALL = {torch.bfloat16: 4, torch.float32: 3}
-# What autocast makes equal.
+# The types that autocast converts into each other.
 CASTABLE = {torch.float32, torch.bfloat16, torch.float16}
 
 
@@ -68,7 +68,7 @@ def product(images: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor
     shape = (len(images), len(down.outputs), len(across.outputs), out_channels)
     result_bhwo = images.new_empty(shape)
     for columns, column_taps in across.runs():
-        # A copy where it is a part: then any run of its rows is one matrix.
+        # A part is copied, so that any run of its rows is one matrix.
         whole = column_taps == slice(0, kernel)
         narrow = weight if whole else weight[:, column_taps].clone()
         for rows, row_taps in down.runs():
@@ -136,8 +136,8 @@ def images_gradient(
 class Conv2d(nn.Conv2d):
     """(B, C, H, W) to (B, O, h, w): a convolution that takes the faster way in training.
 
-    In evaluation batches are large and weights need no gradient; there torch's own is faster.
-    What torch refuses, or takes without a batch, goes to torch's own too.
+    In evaluation batches are large and weights need no gradient, so torch's own is faster there.
+    Input that torch refuses, or that has no batch dimension, goes to torch's own too.
     """
 
     def forward(self, images: Tensor) -> Tensor:
@@ -182,7 +182,7 @@ class Conv2d(nn.Conv2d):
 
 
 def use_products(model: nn.Module) -> None:
-    """Let a model's convolutions take the faster way; parameters and names stay."""
+    """Let a model's convolutions take the faster way; parameters and names stay the same."""
     for module in model.modules():
         if type(module) is nn.Conv2d and is_plain(module):
             module.__class__ = Conv2d
@@ -199,6 +199,6 @@ def is_plain(conv: nn.Conv2d) -> bool:
             isinstance(x, tuple) and x[0] == x[1]
             for x in (conv.kernel_size, conv.stride, conv.padding)
         )
-        # Else some outputs would see no tap inside the image.
+        # With more padding some outputs would see no tap inside the image.
         and int(conv.padding[0]) < conv.kernel_size[0]
     )

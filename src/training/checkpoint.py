@@ -37,7 +37,7 @@ def fingerprint(decisive: Decisive) -> str:
 def without_epochs(decisive: Decisive, train: Train) -> dict[str, Any]:
     """`decisive`, less train.epochs where a longer run begins exactly as a shorter one does.
 
-    That is so with plateau at one image size: there nothing looks ahead to the end.
+    That is so with plateau at one image size: no step then depends on the number of epochs.
     """
     alike = train.schedule == "plateau" and len(set(train.resolution)) == 1
     return {key: value for key, value in decisive.items() if not (alike and key == EPOCHS)}
@@ -91,7 +91,7 @@ class Checkpoint:
         self.written = time.monotonic()
 
     def finish(self, epochs: int, weights: Path) -> None:
-        """Note the result that the state has given; of those that DVC has recorded one is enough.
+        """Note the result of the state, and remove the older states that DVC has recorded.
 
         epochs: train.epochs; weights: the file that was written.
         """
@@ -182,6 +182,6 @@ def only_trainer(folder: Path) -> Iterator[None]:
                 f"{folder}: cannot be locked ({error.strerror}), so two trainings could not be "
                 "kept apart; put the project on a file system that has locks"
             ) from error
-        # Else the loader's workers would hold it for seconds after the trainer was killed.
+        # Otherwise the loader's workers would hold it for seconds after the trainer was killed.
         os.register_at_fork(after_in_child=lock.close)
         yield

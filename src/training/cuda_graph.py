@@ -66,7 +66,7 @@ def own_stream() -> Iterator[None]:
 
 @contextmanager
 def rate_on_device(optimizer: Optimizer, lr: Tensor) -> Iterator[None]:
-    """Let the optimizer read its rate from a tensor; a graph would record a number for ever."""
+    """Let the optimizer read its rate from a tensor: a graph would repeat a recorded number."""
     number = optimizer.param_groups[0]["lr"]
     set_rate(optimizer, lr)
     try:

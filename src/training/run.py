@@ -45,7 +45,7 @@ def prepare(
     train: Train, optimizer: Optimizer, augment: Sequence[Transform], seed: int
 ) -> Settings:
     """Set the machine up; InputError for a device, a precision or a transform that cannot be."""
-    # First: it names an unknown transform at once, before data are read.
+    # This comes first, so that an unknown transform is named before data are read.
     augmentation = Augment(augment, seed)
     device, precision = start(train.precision, train.deterministic)
     workers = worker_count(device)
@@ -179,7 +179,7 @@ class Run:
         if self.average is not None:
             tensors |= {f"average.{k}": v for k, v in self.average.model.state_dict().items()}
         tensors["sums"] = self.compute.sums
-        # What is infinite is as in a new scheduler, and JSON has no word for it.
+        # JSON has no infinity; an infinite value is the one that a new scheduler has.
         finite = {k: v for k, v in self.scheduler.state_dict().items() if v != math.inf}
         return tensors, {
             "step": self.step,

@@ -101,7 +101,7 @@ def build_scheduler(optimizer: Optimizer, train: Train, rates: Rates, per_epoch:
         pct_start=warmup,
         anneal_strategy="linear",
         cycle_momentum=False,
-        # By the factors: rates.start and rates.floor can differ from torch's in the last digit.
+        # torch takes factors; from rates.start and rates.floor the last digit could differ.
         div_factor=1 / cycle.start_factor,
         final_div_factor=cycle.start_factor / cycle.end_factor,
     )

@@ -1,7 +1,7 @@
 """One training step: forward, loss, backward, update, and whether all of it was finite.
 
-The learning rate is the only number of the host's that a step reads, so a CUDA graph can capture
-the step; a mixture's draw stands in a tensor.
+The learning rate is the only number that a step reads from the host, so a CUDA graph can capture
+the step: the draw of a mixture stands in a tensor.
 """
 
 from collections.abc import Callable
