@@ -26,7 +26,7 @@ help:
 	@echo "make same-bits BASE=<commit>   check that this working copy computes what that commit computes"
 	@echo "make bench     compare images a second with the usual script's, on this machine"
 	@echo "make figures   copy the last run's pictures and log of epochs into docs"
-	@echo "make page      build the page of dvc plots show, with Vega from npm (needs the network)"
+	@echo "make page      build the page of dvc plots show, with Vega from npm"
 	@echo "make lock      pin the newest dependencies in requirements.txt"
 
 $(READY): requirements.txt

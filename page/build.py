@@ -1,8 +1,8 @@
-"""Build page/plots.html, the page of `dvc plots show`: `make page`, which needs the network.
+"""Build page/plots.html, the page of `dvc plots show`: `make page`.
 
-The scripts and licences come from their npm packages and are refused unless their bytes have the
-digests below. The page holds the scripts unedited: DVC writes it into any folder, and a page that
-is opened from a disk or sent to a phone finds no script beside it.
+What is not here yet comes from its npm package (NPM_CONFIG_REGISTRY names a mirror), and is refused
+unless its bytes have the sha256 below. The page holds the scripts unedited, because DVC writes it
+into any folder and copies nothing but pictures there.
 """
 
 import hashlib
@@ -66,17 +66,23 @@ def assemble(scripts: dict[str, str]) -> str:
     return re.sub(r"\[\[([\w./-]+)\]\]", content, (FOLDER / "template.html").read_text("utf8"))
 
 
+def held() -> dict[str, bytes]:
+    """The scripts and licences that are here already, by their sha256."""
+    page = PAGE.read_bytes() if PAGE.exists() else b""
+    contents = re.findall(rb"<script>(.*?)</script>", page, re.DOTALL)
+    contents += [path.read_bytes() for path in FOLDER.glob("licences/*.txt")]
+    return {hashlib.sha256(content).hexdigest(): content for content in contents}
+
+
 def main() -> None:
-    scripts = {
-        name: fetch(package, version, f"build/{name}", digest).decode()
-        for name, (package, version, digest) in SCRIPTS.items()
-    }
-    licences = {
-        package: fetch(package, version, "LICENSE", digest)
-        for package, (version, digest) in LICENCES.items()
-    }
-    for package, text in licences.items():
+    here = held()
+    for package, (version, digest) in LICENCES.items():
+        text = here.get(digest) or fetch(package, version, "LICENSE", digest)
         (FOLDER / f"licences/{package}.txt").write_bytes(text)
+    scripts = {}
+    for name, (package, version, digest) in SCRIPTS.items():
+        content = here.get(digest) or fetch(package, version, f"build/{name}", digest)
+        scripts[name] = content.decode()
     PAGE.write_text(assemble(scripts), encoding="utf8", newline="")
     print(f"{PAGE.relative_to(FOLDER.parent)}: {PAGE.stat().st_size / 1e6:.2f} MB")
 

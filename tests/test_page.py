@@ -5,6 +5,7 @@ import csv
 import hashlib
 import io
 import re
+import shutil
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -87,6 +88,17 @@ def test_other_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [f"{build.REGISTRY}/vega/-/vega-5.0.0.tgz"]
     with pytest.raises(SystemExit, match=f"LICENSE has the sha256 {right}, not {'0' * 64}"):
         build.fetch("vega", "5.0.0", "LICENSE", "0" * 64)
+
+
+def test_an_edit_needs_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(build.FOLDER, tmp_path / "page"))
+    monkeypatch.setattr(build, "FOLDER", folder)
+    monkeypatch.setattr(build, "PAGE", folder / "plots.html")
+    monkeypatch.delattr(build.requests, "get")
+    (folder / "page.css").write_text("/* edited */")
+    build.main()
+    page = (folder / "plots.html").read_text(encoding="utf8")
+    assert page == PAGE.replace((ROOT / "page/page.css").read_text(), "/* edited */")
 
 
 @pytest.fixture(scope="module")
