@@ -10,19 +10,27 @@ const TOPICS = [
   ["Learning rate range test", /range test|^lr find/],
   ["Training", /^(loss|accuracy|learning rate|augmentation|training)$/],
   ["Test", /confus/],
-  ["Test", /^(f1|class)/],
+  ["Test", /^f1|^class(es)?$/],
   ["Confidence", /calibrat|confiden|coverage/],
   ["Disturbed images", /corrupt|robust|disturb/],
-  ["Explanations", /cam|explan/],
-  ["Explanations", /mistake|misclassified/],
-  ["Explanations", /faith|delet|insert|sanity/],
+  ["Explanations", /cam/],
+  ["Explanations", /example|mistake|misclassified/],
+  ["Explanations", /faith|control|delet|insert/],
+  ["Explanations", /explan|sanity|maps?\b/],
   ["More", /$^/],
 ];
 const NAMES = {
   "lr find": "The range test, and the rates read from it",
   "augmentation": "What training sees: augmented images",
   "training": "The course of training",
+  "class examples": "Each class: its surest right image and its worst mistake",
+  "confused pairs": "The most confused pairs, with examples",
   "confusion": "Which class is taken for which",
+  "calibration adaptive": "The same, with as many images in each bin",
+  "coverage": "Accuracy without the least sure answers",
+  "corruptions": "Accuracy by kind and strength of corruption",
+  "faithfulness": "What deletion and insertion do, beside controls",
+  "sanity": "What is left of the maps",
   "calibration": "How often an answer is right, by how sure it is",
   "classes": "Scores of each class",
   "gradcam": "Grad-CAM: where the evidence lies, by layer",
@@ -85,6 +93,7 @@ function place(charts, pictures) {
     const topic = TOPICS.findIndex(([, pattern]) => pattern.test(picture.key));
     const near = charts.filter((chart) => topic < 0 || chart.topic === topic);
     const kin = near.find((chart) => haveWordInCommon(chart.key, picture.key));
+    if (kin) kin.paired = true;
     picture.topic = kin?.topic ?? (topic < 0 ? TOPICS.length - 1 : topic);
     picture.rank = kin ? kin.rank + 0.5 : Infinity;
     picture.alone = !charts.some((chart) => chart.topic === picture.topic);
@@ -109,16 +118,21 @@ function picture({ title, images, alone }) {
   return revisions;
 }
 
-// With one revision its name says nothing. Lines are told apart by their dashes.
+// The name of a lone revision says nothing. Lines are told apart by their dashes.
 function tidyLegends(spec, revisions) {
-  const { color, strokeDash } = spec.encoding ?? {};
-  if (color) color.legend = revisions > 1 ? { title: null } : null;
-  if (strokeDash?.legend) strokeDash.legend = { title: null, symbolType: "stroke", symbolSize: 500 };
+  for (const channel of ["color", "strokeDash", "shape"]) {
+    const encoded = spec.encoding?.[channel];
+    if (!encoded?.field) continue;
+    const legend = { ...encoded.legend };
+    if (["rev", "field", "filename"].includes(encoded.field)) legend.title = null;
+    if (channel === "strokeDash") Object.assign(legend, { symbolType: "stroke", symbolSize: 500 });
+    encoded.legend = encoded.field === "rev" && revisions < 2 ? null : legend;
+  }
   if (spec.facet?.column) spec.facet.column.header = { labels: revisions > 1 };
 }
 
 // A chart takes the width that there is. Panels side by side stand one below the other where they
-// would be too small.
+// would be too small, and a chart of named rows is so high that the names can be read.
 function fit(spec, width) {
   const rows = spec.data?.values ?? [];
   const count = (field) => new Set(rows.map((row) => row[field])).size;
@@ -130,6 +144,8 @@ function fit(spec, width) {
     const size = Math.min(400, (width - 140) / (stacked ? 1 : count(column.field)));
     for (const view of spec.spec?.layer ?? [spec]) if ("width" in view) view.width = size;
   } else if ("width" in spec) {
+    const { y } = spec.encoding ?? {};
+    if (y?.type === "nominal") spec.height = Math.max(spec.height, 18 * count(y.field) + 80);
     spec.width = "container";
     spec.autosize = { type: "fit", contains: "padding" };
   }
@@ -150,7 +166,8 @@ async function draw(box, spec) {
 
 function show(item) {
   const content = item.spec ? element("div") : picture(item);
-  const figure = element("figure", element("figcaption", item.title));
+  const className = item.paired ? "paired" : "";
+  const figure = element("figure", element("figcaption", item.title), { className });
   figure.append(content);
   return figure;
 }
