@@ -16,7 +16,7 @@ ifneq ($(shell $(OUTSIDE) $(PYTHON) -c '$(VERSION)' 2>&1),$(shell .venv/bin/pyth
 endif
 endif
 
-.PHONY: help demo repro quick best test test-all check same-bits bench figures lock
+.PHONY: help demo repro quick best test test-all check same-bits bench figures page lock
 help:
 	@echo "make demo      the whole pipeline on the built-in sample, in minutes, on a CPU"
 	@echo "make repro     the whole pipeline on CIFAR-10: 93.6%, in minutes on a GPU, in hours on a CPU"
@@ -26,6 +26,7 @@ help:
 	@echo "make same-bits BASE=<commit>   check that this working copy computes what that commit computes"
 	@echo "make bench     compare images a second with the usual script's, on this machine"
 	@echo "make figures   copy the last run's pictures and log of epochs into docs"
+	@echo "make page      build the page of dvc plots show, with Vega from npm"
 	@echo "make lock      pin the newest dependencies in requirements.txt"
 
 $(READY): requirements.txt
@@ -69,6 +70,9 @@ bench: $(READY)
 
 figures: $(READY)
 	python docs/figures.py
+
+page: $(READY)
+	python -m page.build
 
 lock: $(READY)
 	printf 'torch==2.11.0\ntorchvision==0.26.0\n' | uv pip compile --quiet --universal --generate-hashes \

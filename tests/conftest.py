@@ -117,8 +117,11 @@ def make_project(folder: Path, values: dict[str, Any]) -> Path:
     for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, folder)
     write_params(folder, values)
-    for command in ("git init -q", "dvc init -q", "dvc config core.autostage true"):
+    for command in ("git init -q", "dvc init -q"):
         run(folder, *command.split())
+    shutil.copy(ROOT / ".dvc/config", folder / ".dvc")
+    (folder / "page").mkdir()
+    shutil.copy(ROOT / "page/plots.html", folder / "page")
     (folder / ".dvc/plots").mkdir(exist_ok=True)
     shutil.copy(ROOT / ".dvc/plots/log_x.json", folder / ".dvc/plots")
     run(folder, "git", "add", ".")

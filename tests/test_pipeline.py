@@ -244,7 +244,7 @@ def test_plots_are_drawn(done: Path, tmp_path: Path) -> None:
     run(done, "dvc", "plots", "show", "--out", str(tmp_path))
     page = (tmp_path / "index.html").read_text()
     for title in ("Learning rate range test", "Loss", "Accuracy", "Confusion of classes"):
-        assert title in page
+        assert f'"text": "{title}"' in page
     for name in ("gradcam.png", "misclassified.png", "training.png", "augmentation.png"):
         assert name in page
 
