@@ -44,7 +44,7 @@ def build_compare(
     step_x, step_y = side + GUTTER, side + CAPTION
     downs = [-(-len(rows[:SHOWN]) // ACROSS) for rows in sides]
     height = HEADER + sum(HEADING + down * step_y for down in downs) + MARGIN // 2
-    figure = new_sheet(2 * MARGIN + ACROSS * step_x - GUTTER, height)
+    figure = new_sheet(MARGIN + ACROSS * step_x, height)
     words(figure, "Images that changed side", MARGIN, 20, size=12)
     runs = f"A: {short(names[0], 30)}    B: {short(names[1], 30)}"
     words(figure, runs, MARGIN, 58, size=9)
