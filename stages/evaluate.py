@@ -10,9 +10,10 @@ def main(params: Params, _: Inputs) -> None:
 
     from src.data.dataset import read_split, read_training_data
     from src.data.tensors import save_tensors
-    from src.evaluation.metrics import accuracy, evaluate, tables
+    from src.evaluation.corruptions import CorruptionRow, robustness
+    from src.evaluation.metrics import accuracy, evaluate, headline, tables
     from src.evaluation.predict import held_out_temperature, predict
-    from src.figures.evaluate import draw_calibration, draw_classes, draw_confusion
+    from src.figures.results import draw_results
     from src.figures.training import draw_training
     from src.network.weights import load_trained
     from src.pipeline.errors import remake
@@ -26,20 +27,20 @@ def main(params: Params, _: Inputs) -> None:
     result = evaluate(logits, labels, data.classes, temperature)
     if (tta := params.evaluate.tta) != "none":
         result.metrics[f"top1_{tta}"] = accuracy(predict(trained, test, tta), labels)
+    corruptions = robustness(trained, test, params.evaluate.corruptions)
 
     save_tensors(paths.LOGITS, {"logits": logits}, {})
     plots = paths.PLOTS
     for name, table in tables(result, logits, labels, data.classes).items():
         write_csv(plots / f"{name}.csv", *table)
+    write_csv(plots / "corruptions.csv", CorruptionRow._fields, corruptions)
     history = read_numbers(paths.HISTORY, remake("train"))
     lr = read_json(paths.metrics("train"), remake("train"))["lr"]
     found = read_json(paths.metrics("lr_find"), remake("lr_find"))
     draw_training(plots / "training.png", history, lr, found)
-    draw_confusion(plots / "confusion.png", result.confusion, data.classes)
-    draw_calibration(plots / "calibration.png", result.calibration)
-    draw_classes(plots / "classes.png", [row[:4] for row in result.classes])
+    draw_results(plots, result, data.classes, corruptions)
     write_json(paths.metrics("evaluate"), result.metrics)
-    print(", ".join(f"{name} {value:.4f}" for name, value in result.metrics.items()))
+    print(headline(result))
 
 
 if __name__ == "__main__":

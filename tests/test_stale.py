@@ -49,7 +49,8 @@ def test_a_line_in_a_module_concerns_the_stages_that_use_it(clone: Path) -> None
         text, name = path.read_text(), str(path.relative_to(clone))
         path.write_text(text + "# a line\n")
         expected = {key for key, stage in STAGES.items() if within(name, stage["deps"], "/")}
-        assert bool(expected) != name.startswith("src/pipeline/")
+        # These make no result.
+        assert bool(expected) != name.startswith(("src/pipeline/", "src/compare.py"))
         assert changed_stages(clone) == expected, name
         path.write_text(text)
     assert changed_stages(clone) == set()

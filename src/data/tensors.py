@@ -42,7 +42,11 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 def load_tensors(path: Path, mend: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read tensors, onto the CPU, and their metadata; InputError with `mend` for any damage."""
-    content = read_bytes(path, mend)
+    return parse_tensors(read_bytes(path, mend), str(path), mend)
+
+
+def parse_tensors(content: bytes, name: str, mend: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata from a file's bytes; InputError naming `name` for any damage."""
     try:
         tensors = load(content)
         header_length = int.from_bytes(content[:HEADER_LENGTH_BYTES], "little")
@@ -50,7 +54,7 @@ def load_tensors(path: Path, mend: str) -> tuple[dict[str, Tensor], dict[str, An
         metadata = json.loads(header["__metadata__"]["cifar-resnet"])
         expected = metadata.pop("sha256")
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: is damaged or not a file of this project; {mend}") from error
+        raise InputError(f"{name}: is damaged or not a file of this project; {mend}") from error
     if digest(tensors, metadata) != expected:
-        raise InputError(f"{path}: is damaged (its content does not match its digest); {mend}")
+        raise InputError(f"{name}: is damaged (its content does not match its digest); {mend}")
     return tensors, metadata

@@ -1,6 +1,7 @@
 """Is the network as often right as it says? Reliability and temperature (Guo et al. 2017)."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch.nn.functional as F
@@ -11,10 +12,21 @@ from torch import Tensor
 BINS = 15
 # Mean confidence, accuracy, number of images.
 Bin = tuple[float, float, int]
+Floats = NDArray[np.float64]
 COLDEST, HOTTEST = -3, 3  # log T: the temperatures searched are 0.05 to 20
 # The standard error of log T at which a 95% interval goes from half to twice the temperature. That
 # is as wide as temperatures differ between networks: one that is known less well says nothing.
 MAX_ERROR = math.log(2) / 1.96
+
+
+class Calibration(NamedTuple):
+    """Bins of images by confidence; an empty one has the confidence of its middle, accuracy 0.
+
+    error: the expected calibration error over them.
+    """
+
+    bins: list[Bin]
+    error: float
 
 
 class NoTemperature(Exception):
@@ -64,24 +76,52 @@ def standard_error(logits: Tensor, log_temperature: float) -> float:
     return 1 / math.sqrt(variance) if variance else math.inf
 
 
-def calibrate(logits: Tensor, labels: Tensor) -> tuple[list[Bin], float]:
-    """The bins of the reliability diagram and the expected calibration error over them."""
-    bins = calibration_curve(logits.softmax(1).numpy(), labels.numpy())
+def calibrate(confidence: Floats, right: Floats) -> Calibration:
+    """The bins of equal width over (N,) images, and the error over them (Guo et al. 2017)."""
     # torchmetrics gives a confidence of 1 a bin of its own beside the 15.
-    error = sum(n * abs(confidence - accuracy) for confidence, accuracy, n in bins)
-    return bins, error / len(labels)
-
-
-def calibration_curve(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> list[Bin]:
-    """The bins of equal width; an empty one has the confidence of its middle, accuracy 0."""
-    confidence = probabilities.max(1).astype(np.float64)
-    correct = probabilities.argmax(1) == labels
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    rows: list[Bin] = []
-    for number in range(BINS):
-        inside = place == number
-        if inside.any():
-            rows.append((confidence[inside].mean(), correct[inside].mean(), int(inside.sum())))
-        else:
-            rows.append(((number + 0.5) / BINS, 0.0, 0))
-    return [(float(mean), float(accuracy), n) for mean, accuracy, n in rows]
+    bins = [mean_bin(confidence, right, np.flatnonzero(place == n)) for n in range(BINS)]
+    middles = [((n + 0.5) / BINS, 0.0, 0) for n in range(BINS)]
+    return expected([b or middle for b, middle in zip(bins, middles, strict=True)])
+
+
+def calibrate_adaptively(confidence: Floats, right: Floats) -> Calibration:
+    """The bins of equal mass over (N,) images, and the error over them.
+
+    Each bin has the same number of images, give or take one (Nguyen and O'Connor 2015). A good
+    network is sure of most images, so bins of equal width leave most of them in the last one; these
+    tell the sure apart from the very sure. Nixon et al. 2019 recommend them. Their measure covers
+    every class's probability; this one covers the predicted class's, as the other error does.
+    """
+    order = np.argsort(confidence, kind="stable")
+    parts = np.array_split(order, min(BINS, len(order)))
+    return expected([b for part in parts if (b := mean_bin(confidence, right, part))])
+
+
+def mean_bin(confidence: Floats, right: Floats, inside: NDArray[np.intp]) -> Bin | None:
+    if not len(inside):
+        return None
+    return float(confidence[inside].mean()), float(right[inside].mean()), len(inside)
+
+
+def expected(bins: list[Bin]) -> Calibration:
+    """The bins with the mean gap between confidence and accuracy, weighted by images."""
+    gaps = sum(n * abs(confidence - accuracy) for confidence, accuracy, n in bins)
+    return Calibration(bins, gaps / sum(n for *_, n in bins))
+
+
+def class_errors(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> Floats:
+    """How far each class's probability is from how often it is the class, (C,).
+
+    probabilities: (N, C). Over all images, each class's own probability is sorted into bins of
+    equal width; the error is the mean gap between it and the share of images of the class,
+    weighted by images. The mean over classes is the classwise-ECE of Kull et al. 2019 and the
+    static calibration error of Nixon et al. 2019. Most images are surely not of the class, so it
+    is much smaller than the error of the predicted class.
+    """
+    images, classes = probabilities.shape
+    place = np.minimum((probabilities.astype(np.float64) * BINS).astype(int), BINS - 1)
+    gap = probabilities.astype(np.float64) - np.eye(classes)[labels]
+    cell = place + BINS * np.arange(classes)
+    sums = np.bincount(cell.ravel(), gap.ravel(), minlength=BINS * classes)
+    return np.abs(sums).reshape(classes, BINS).sum(1) / images

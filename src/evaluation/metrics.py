@@ -1,35 +1,40 @@
-"""Logits to metrics: accuracy, calibration, each class."""
+"""Logits to metrics: accuracy, calibration, each class, and the tables that hold them."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from src.evaluation.calibration import Bin, calibrate
+from src.evaluation.calibration import Calibration, calibrate, calibrate_adaptively
+from src.evaluation.classes import ClassRow, class_rows, class_scores, confusion_matrix
+from src.evaluation.confidence import confidence_and_right
+from src.evaluation.coverage import CoverageRow, area_under_risk, coverage_curve
+from src.evaluation.interval import wilson
 
 Table = tuple[Sequence[str], Sequence[Sequence[object]]]
-# Name, precision, recall, F1, number of images; a score whose denominator is 0 is None.
-ClassRow = tuple[str, float | None, float | None, float | None, int]
 AS_TRAINED, CALIBRATED = "as trained", "after temperature scaling"
+BIN = ["confidence", "accuracy", "images"]
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What a model's logits say about the test set.
 
-    metrics: for JSON; confusion: (C, C) counts, rows actual; classes: a row each; calibration: by
-    name, the bins and the expected calibration error.
+    metrics: for JSON; more: further numbers, for the table alone; confusion: (C, C) counts, rows
+    actual; classes: a row each; calibration, adaptive: by name, bins of equal width and of equal
+    mass with their error; coverage: accuracy over the surest images.
     """
 
     metrics: dict[str, float]
+    more: dict[str, float]
     confusion: NDArray[np.int64]
     classes: list[ClassRow]
-    calibration: dict[str, tuple[list[Bin], float]]
+    calibration: dict[str, Calibration]
+    adaptive: dict[str, Calibration]
+    coverage: list[CoverageRow]
 
 
 def evaluate(
@@ -41,28 +46,32 @@ def evaluate(
     ("all labels in y_true and y_pred") and torchmetrics have it: a class that is only predicted
     counts as 0, one that is in neither has no F1 and does not count.
     """
-    confusion = confusion_matrix(logits, labels)
-    scores = class_scores(confusion)
-    f1 = scores[2]
-    calibration = {AS_TRAINED: calibrate(logits, labels)}
+    counts = confusion_matrix(logits, labels)
+    f1 = class_scores(counts)[2]
+    answers = confidence_and_right(logits, labels)
+    calibration = {AS_TRAINED: calibrate(*answers)}
+    adaptive = {AS_TRAINED: calibrate_adaptively(*answers)}
+    rows = class_rows(names, counts, logits, labels)
     metrics = {
         "top1": accuracy(logits, labels),
         "macro_f1": f1[~f1.isnan()].mean().item(),
         "loss": F.cross_entropy(logits, labels).item(),
-        "ece": calibration[AS_TRAINED][1],
+        "ece": calibration[AS_TRAINED].error,
+    }
+    more = {
+        "ece_adaptive": adaptive[AS_TRAINED].error,
+        "ece_classwise": float(np.mean([row.ece for row in rows])),
+        "aurc": area_under_risk(*answers),
     }
     if temperature is not None:
-        calibration[CALIBRATED] = calibrate(logits / temperature, labels)
-        metrics |= {"ece_calibrated": calibration[CALIBRATED][1], "temperature": temperature}
-    rows = class_rows(names, scores, confusion.sum(1))
-    return Evaluation(metrics, confusion.numpy(), rows, calibration)
-
-
-def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
-    """(C, C) counts from (N, C) logits and (N,) labels; rows actual, columns predicted."""
-    classes = logits.shape[1]
-    pairs = classes * labels + logits.argmax(1)
-    return pairs.bincount(minlength=classes**2).view(classes, classes)
+        cooled = confidence_and_right(logits / temperature, labels)
+        calibration[CALIBRATED] = calibrate(*cooled)
+        adaptive[CALIBRATED] = calibrate_adaptively(*cooled)
+        error = calibration[CALIBRATED].error
+        metrics |= {"ece_calibrated": error, "temperature": temperature}
+        more["ece_adaptive_calibrated"] = adaptive[CALIBRATED].error
+    curve = coverage_curve(*answers)
+    return Evaluation(metrics, more, counts.numpy(), rows, calibration, adaptive, curve)
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
@@ -70,33 +79,39 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
     return (logits.argmax(1) == labels).double().mean().item()
 
 
-def class_scores(confusion: Tensor) -> Tensor:
-    """Precision, recall and F1 of each class, (3, C), from (C, C) counts with rows actual.
-
-    NaN where a score divides 0 by 0: precision of a class that was never predicted, recall of a
-    class without images, F1 of a class to which both apply.
-    """
-    right, predicted, actual = confusion.diag(), confusion.sum(0), confusion.sum(1)
-    return torch.stack([right / predicted, right / actual, 2 * right / (predicted + actual)])
-
-
-def class_rows(names: list[str], scores: Tensor, images: Tensor) -> list[ClassRow]:
-    """scores: (3, C), NaN where there is none; images: (C,) counts."""
-    columns = [[None if math.isnan(x) else x for x in row] for row in scores.tolist()]
-    precision, recall, f1 = columns
-    return list(zip(names, precision, recall, f1, images.tolist(), strict=True))
+def measures(result: Evaluation) -> list[tuple[str, float, float | None, float | None]]:
+    """Name, value, and the ends of the 95% interval where the value is an accuracy."""
+    images = int(result.confusion.sum())
+    rows: list[tuple[str, float, float | None, float | None]] = []
+    for name, value in (result.metrics | result.more).items():
+        is_accuracy = name.startswith("top1")
+        ends = wilson(round(value * images), images) if is_accuracy else (None, None)
+        rows.append((name, value, *ends))
+    return rows
 
 
 def tables(
     result: Evaluation, logits: Tensor, labels: Tensor, names: list[str]
 ) -> dict[str, Table]:
-    """Header and rows by name: scores of each class, the (actual, predicted) names of each image
-    as DVC's confusion plot wants them, and the calibration bins that hold an image."""
+    """Header and rows by name: every number; scores of each class; the (actual, predicted) names of
+    each image as DVC's confusion plot wants them; the calibration bins that hold an image, of equal
+    width and of equal mass; accuracy against coverage."""
     predicted = logits.argmax(1).tolist()
     pairs = [(names[a], names[p]) for a, p in zip(labels.tolist(), predicted, strict=True)]
-    bins, _error = result.calibration[AS_TRAINED]
+    bins = [row for row in result.calibration[AS_TRAINED].bins if row[2]]
     return {
-        "classes": (["class", "precision", "recall", "f1", "images"], result.classes),
+        "evaluation": (["measure", "value", "low", "high"], measures(result)),
+        "classes": (["class", *ClassRow._fields[1:]], result.classes),
         "confusion": (["actual", "predicted"], pairs),
-        "calibration": (["confidence", "accuracy", "images"], [row for row in bins if row[2]]),
+        "calibration": (BIN, bins),
+        "calibration_adaptive": (BIN, result.adaptive[AS_TRAINED].bins),
+        "coverage": (CoverageRow._fields, result.coverage),
     }
+
+
+def headline(result: Evaluation) -> str:
+    """The metrics on a line; the accuracy has its 95% interval beside it."""
+    said = [f"{name} {value:.4f}" for name, value in result.metrics.items()]
+    low, high = wilson(int(result.confusion.trace()), int(result.confusion.sum()))
+    said[0] += f" (95% interval {low:.4f} to {high:.4f})"
+    return ", ".join(said)

@@ -1,9 +1,7 @@
-"""Figures of the test results: confusion, calibration, and each class's scores."""
-
-from __future__ import annotations
+"""Figures of the test results: confusion, and each class's scores."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from types import MappingProxyType
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,25 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from src.figures.style import (
-    BLUE,
-    GREY,
-    INK,
-    ORANGE,
-    VERMILLION,
-    drawn,
-    new_figure,
-    percent,
-    short,
-    thousands,
-)
-
-if TYPE_CHECKING:
-    # These names serve only as types, so figures need no torch.
-    from src.evaluation.calibration import Bin
-
-SERIES = [(BLUE, "o"), (ORANGE, "s")]
-FEW = 10  # an accuracy over fewer images than this is mostly chance
+from src.evaluation.interval import Interval, wilson
+from src.figures.style import INK, VERMILLION, drawn, new_figure, percent, short, thousands
 
 
 def build_confusion(counts: NDArray[np.int64], names: Sequence[str]) -> Figure:
@@ -52,8 +33,11 @@ def build_confusion(counts: NDArray[np.int64], names: Sequence[str]) -> Figure:
     write_counts(axes, counts, shares)
     name_cells(axes, [short(name) for name in names])
     right, total = int(counts.trace()), int(counts.sum())
-    share = percent(right / max(total, 1))
-    title = f"Confusion matrix: {thousands(right)} of {thousands(total)} right ({share})"
+    low, high = wilson(right, total)
+    title = (
+        f"Confusion matrix: {thousands(right)} of {thousands(total)} right "
+        f"({percent(right / total)})\n95% interval {percent(low)} to {percent(high)}"
+    )
     figure.suptitle(title, fontsize=11)
     return figure
 
@@ -76,46 +60,14 @@ def name_cells(axes: Axes, names: Sequence[str]) -> None:
     axes.set(xlabel="predicted", ylabel="actual")
 
 
-def build_calibration(series: Mapping[str, tuple[Sequence[Bin], float]]) -> Figure:
-    """A reliability diagram above a histogram of confidence (Guo et al. 2017, figure 1).
-
-    series: one or two; each name (as trained; after temperature scaling) has its equal-width bins
-    over [0, 1], empty ones included, and its expected calibration error.
-    """
-    figure = new_figure(6.5, 8)
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    top.plot([0, 1], [0, 1], "--", color=GREY, label="perfect (below it: overconfident)")
-    for place, (name, (bins, ece)) in enumerate(series.items()):
-        color, marker = SERIES[place]
-        confidence, accuracy, count = np.array([row for row in bins if row[2] > 0]).T
-        few, label = count < FEW, f"{name}: ECE {percent(ece)}"
-        top.plot(confidence[~few], accuracy[~few], color=color, marker=marker, label=label)
-        top.plot(confidence[few], accuracy[few], marker, color=color, fillstyle="none")
-        draw_counts(bottom, bins, color, place / len(series), 1 / len(series))
-    top.set(title="Calibration on the test set", ylabel="accuracy", ylim=(-0.02, 1.02))
-    top.set_title(f"hollow: fewer than {FEW} images", loc="right", fontsize=9, color=GREY)
-    bottom.set(xlabel="confidence", ylabel="images (log scale)", xlim=(-0.02, 1.02))
-    bottom.set_yscale("log")
-    bottom.set_ylim(bottom=0.8)
-    bottom.yaxis.set_major_formatter(FuncFormatter(lambda count, _: thousands(count)))
-    figure.legend(loc="outside lower center")
-    return figure
-
-
-def draw_counts(axes: Axes, bins: Sequence[Bin], color: str, start: float, width: float) -> None:
-    """Draw a bar for each bin that has images; start and width are shares of the bin."""
-    for place, (_, _, count) in enumerate(bins):
-        if count:
-            left = (place + 0.05 + 0.9 * start) / len(bins)
-            axes.bar(left, count, 0.9 * width / len(bins), align="edge", color=color)
-
-
 def build_classes(
     rows: Sequence[tuple[str, float | None, float | None, float | None]],
+    intervals: Mapping[str, Interval] = MappingProxyType({}),
 ) -> Figure:
     """Each class has a bar of F1, and marks for precision and recall; the best class is on top.
 
     rows: name, precision, recall, F1, in [0, 1]; a score that is None leaves its place empty.
+    intervals: by name the 95% interval of the recall, for those that have one.
     """
     figure = new_figure(8, 1.6 + 0.36 * len(rows))
     axes = figure.subplots()
@@ -124,7 +76,11 @@ def build_classes(
     places = np.arange(len(rows))
     axes.barh(places, f1, height=0.62, color="#A9CCE3", label="F1")
     axes.plot(precision, places, "D", color=VERMILLION, markersize=5, label="precision")
-    axes.plot(recall, places, "o", color=INK, fillstyle="none", markersize=6, label="recall")
+    label = "recall, with its 95% interval" if intervals else "recall"
+    axes.plot(recall, places, "o", color=INK, fillstyle="none", markersize=6, label=label)
+    spans = [(p, *intervals[row[0]]) for p, row in enumerate(rows) if row[0] in intervals]
+    if spans:
+        axes.hlines(*zip(*spans, strict=True), color=INK, linewidth=1)
     for place, score in zip(places, f1, strict=True):
         text = "none" if np.isnan(score) else f"{score:.3f}"
         axes.text(1.03, float(place), text, va="center", fontsize=9)
@@ -138,5 +94,4 @@ def build_classes(
 
 
 draw_confusion = drawn(build_confusion)
-draw_calibration = drawn(build_calibration)
 draw_classes = drawn(build_classes)

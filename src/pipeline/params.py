@@ -214,6 +214,7 @@ def check_inside(name: str, transforms: object, place: str) -> None:
 
 class Evaluate(Section):
     tta: Literal["none", "mirror", "mirror_shift"]
+    corruptions: Annotated[int, Field(ge=0)]
 
 
 class Gradcam(Section):

@@ -7,9 +7,21 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
-from torchmetrics.functional.classification import multiclass_calibration_error
+from torchmetrics.functional.classification import (
+    binary_calibration_error,
+    multiclass_calibration_error,
+)
 
-from src.evaluation.calibration import NoTemperature, fit_temperature, slope, standard_error
+from src.evaluation.calibration import (
+    NoTemperature,
+    calibrate,
+    calibrate_adaptively,
+    class_errors,
+    fit_temperature,
+    slope,
+    standard_error,
+)
+from src.evaluation.confidence import confidence_and_right
 from src.evaluation.metrics import evaluate, tables
 from tests.evaluation.test_metrics import LABELS, LOGITS, NAMES
 
@@ -36,6 +48,57 @@ def test_what_is_certain_is_in_the_last_bin() -> None:
     confidence = (2 + torch.tensor(3.0).sigmoid().item()) / 3
     assert bins[-1] == pytest.approx((confidence, 2 / 3, 3))
     assert error == pytest.approx(confidence - 2 / 3)
+
+
+def test_bins_of_equal_mass_have_the_same_number_of_images() -> None:
+    """32 images in 15 bins: two of three, thirteen of two, from the least sure on."""
+    confidence = np.linspace(0.2, 0.82, 32)
+    right = np.array([0.0, 1.0] * 16)
+    shuffled = np.random.default_rng(0).permutation(32)
+    bins, error = calibrate_adaptively(confidence[shuffled], right[shuffled])
+    assert [count for *_, count in bins] == [3, 3] + [2] * 13
+    assert bins[0] == pytest.approx((0.22, 1 / 3, 3))
+    assert bins[1] == pytest.approx((0.28, 2 / 3, 3))
+    assert bins[-1] == pytest.approx((0.81, 0.5, 2))
+    twos = [abs(0.33 + 0.04 * step - 0.5) for step in range(13)]
+    assert error == pytest.approx((3 * (1 / 3 - 0.22) + 3 * (2 / 3 - 0.28) + 2 * sum(twos)) / 32)
+
+
+def test_fewer_images_than_bins_are_a_bin_each() -> None:
+    bins, error = calibrate_adaptively(np.array([0.9, 0.5]), np.array([1.0, 0.0]))
+    assert bins == [(0.5, 0.0, 1), (0.9, 1.0, 1)]
+    assert error == pytest.approx(0.3)
+
+
+def test_images_of_one_confidence_may_stand_in_any_order() -> None:
+    """Half of the images have a confidence of exactly 1, and a fifth of those are wrong."""
+    labels = torch.arange(100) % 5
+    logits = torch.randn(100, 5, generator=torch.Generator().manual_seed(0))
+    logits[:50] = 200.0 * F.one_hot(torch.where(torch.arange(50) < 10, 0, labels[:50]), 5)
+    orders = [torch.arange(100), torch.arange(100).flip(0)]
+    both = [confidence_and_right(logits[order], labels[order]) for order in orders]
+    assert (both[0][0][:50] == 1).all()
+    errors = [calibrate_adaptively(*answers).error for answers in both]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-12)
+    assert both[0][1].sum() == (logits.argmax(1) == labels).sum()
+    assert both[0][1][:50] == pytest.approx(0.84)
+
+
+def test_both_errors_are_near_0_where_the_network_is_calibrated() -> None:
+    answers = confidence_and_right(*calibrated(20_000))
+    assert calibrate(*answers).error < 0.015
+    assert calibrate_adaptively(*answers).error < 0.015
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_each_classs_error_is_that_of_torchmetrics(scale: float) -> None:
+    logits, labels = calibrated(500)
+    probabilities = (scale * logits).softmax(1)
+    ours = class_errors(probabilities.numpy(), labels.numpy())
+    for number, error in enumerate(ours):
+        of_class = probabilities[:, number].contiguous()
+        theirs = binary_calibration_error(of_class, labels == number, n_bins=15)
+        assert error == pytest.approx(theirs.item(), rel=1e-4)
 
 
 def calibrated(images: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,7 +11,8 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
-from src.evaluation.metrics import evaluate, tables
+from src.evaluation.interval import wilson
+from src.evaluation.metrics import evaluate, headline, tables
 
 NAMES = ["cat", "dog", "ship"]
 # Predictions: cat, dog, dog, ship, cat; the fourth and fifth are wrong.
@@ -28,9 +29,9 @@ def test_headline_and_classes() -> None:
                  [(4, 4), (2, 2), (3, 3), (0, 1), (0, 1)]]), rel=1e-5
     )  # fmt: skip
     assert result.confusion.tolist() == [[1, 0, 1], [0, 2, 0], [1, 0, 0]]
-    assert result.classes[0] == ("cat", 0.5, 0.5, 0.5, 2)
-    assert result.classes[1] == ("dog", 1.0, 1.0, 1.0, 2)
-    assert result.classes[2] == ("ship", 0.0, 0.0, 0.0, 1)
+    assert result.classes[0][:5] == ("cat", 0.5, 0.5, 0.5, 2)
+    assert result.classes[1][:5] == ("dog", 1.0, 1.0, 1.0, 2)
+    assert result.classes[2][:5] == ("ship", 0.0, 0.0, 0.0, 1)
     assert result.metrics["macro_f1"] == pytest.approx(0.5)
 
 
@@ -41,9 +42,36 @@ def test_tables_name_the_classes() -> None:
     assert header == ["actual", "predicted"]
     assert rows[3] == ("cat", "ship")
     header, rows = found["classes"]
+    low, high = wilson(2, 2)
     assert dict(zip(header, rows[1], strict=True)) == {
         "class": "dog", "precision": 1.0, "recall": 1.0, "f1": 1.0, "images": 2,
+        "recall_low": low, "recall_high": high, "ece": result.classes[1].ece,
     }  # fmt: skip
+
+
+def test_the_table_has_every_number_and_the_interval_of_accuracies() -> None:
+    result = evaluate(LOGITS, LABELS, NAMES, 2.0)
+    result.metrics["top1_mirror"] = 0.8
+    header, rows = tables(result, LOGITS, LABELS, NAMES)["evaluation"]
+    assert header == ["measure", "value", "low", "high"]
+    found = {name: (value, low, high) for name, value, low, high in rows}
+    assert found.keys() == result.metrics.keys() | {
+        "ece_adaptive", "ece_adaptive_calibrated", "ece_classwise", "aurc"
+    }  # fmt: skip
+    assert found["top1"] == (pytest.approx(0.6), *wilson(3, 5))
+    assert found["top1_mirror"] == (0.8, *wilson(4, 5))
+    assert all(ends == [None, None] for name, (_, *ends) in found.items() if "top1" not in name)
+    assert found["ece_classwise"][0] == pytest.approx(np.mean([row.ece for row in result.classes]))
+
+
+def test_the_headline_has_the_interval() -> None:
+    said = headline(evaluate(LOGITS, LABELS, NAMES, None))
+    assert said.startswith("top1 0.6000 (95% interval 0.2307 to 0.8824), macro_f1 0.5000, loss ")
+
+
+def test_metrics_leave_room_for_one_more() -> None:
+    """At most 8 numbers, one of them for test-time augmentation."""
+    assert len(evaluate(LOGITS, LABELS, NAMES, 2.0).metrics) <= 7
 
 
 def test_a_class_in_neither_labels_nor_predictions_does_not_count() -> None:
@@ -51,21 +79,21 @@ def test_a_class_in_neither_labels_nor_predictions_does_not_count() -> None:
     logits, labels = 9 * torch.eye(3)[:2], torch.tensor([0, 1])
     result = evaluate(logits, labels, NAMES, None)
     assert result.metrics["macro_f1"] == 1.0
-    assert result.classes[2] == ("ship", None, None, None, 0)
-    assert result.classes[:2] == [(name, 1.0, 1.0, 1.0, 1) for name in NAMES[:2]]
+    assert result.classes[2][:7] == ("ship", None, None, None, 0, None, None)
+    assert [row[:5] for row in result.classes[:2]] == [(n, 1.0, 1.0, 1.0, 1) for n in NAMES[:2]]
 
 
 def test_a_class_that_is_only_predicted_counts_as_0() -> None:
     logits, labels = 9 * torch.eye(3), torch.tensor([0, 1, 1])
     result = evaluate(logits, labels, NAMES, None)
-    assert result.classes[2] == ("ship", 0.0, None, 0.0, 0)
+    assert result.classes[2][:5] == ("ship", 0.0, None, 0.0, 0)
     assert result.metrics["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
 
 
 def test_a_class_that_is_never_predicted_has_no_precision() -> None:
     logits, labels = 9 * torch.eye(3)[[0, 1, 1]], torch.tensor([0, 1, 2])
     result = evaluate(logits, labels, NAMES, None)
-    assert result.classes[2] == ("ship", None, 0.0, 0.0, 1)
+    assert result.classes[2][:5] == ("ship", None, 0.0, 0.0, 1)
     assert result.metrics["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
 
 

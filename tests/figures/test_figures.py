@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from src.explanation.examples import Mistake, Sample
-from src.figures import augmentation, evaluate, gradcam, lr_find, training
+from src.figures import augmentation, calibration, evaluate, gradcam, lr_find, training
 from src.figures.style import enlarge, look, new_sheet, plain, save, short
 from src.lr_range.range_test import Found
 from tests.conftest import ROOT, run
@@ -70,7 +70,7 @@ LR, TRAIN = (
 )
 AUG = (augmentation.build_augmentation, augmentation.draw_augmentation)
 CONFUSION = (evaluate.build_confusion, evaluate.draw_confusion)
-CALIBRATION = (evaluate.build_calibration, evaluate.draw_calibration)
+CALIBRATION = (calibration.build_calibration, calibration.draw_calibration)
 CLASSES = (evaluate.build_classes, evaluate.draw_classes)
 SAMPLES = (gradcam.build_samples, gradcam.draw_samples)
 MISTAKES = (gradcam.build_mistakes, gradcam.draw_mistakes)
@@ -209,7 +209,8 @@ def test_the_users_own_matplotlib_style_changes_nothing(tmp_path: Path) -> None:
 
 def test_neither_torch_nor_a_window_is_needed() -> None:
     code = (
-        "import sys; from src.figures import lr_find, augmentation, training, evaluate, gradcam;"
+        "import sys; from src.figures import lr_find, augmentation, training, gradcam;"
+        "from src.figures import results, compare;"
         "assert not {'torch', 'pandas', 'matplotlib.pyplot'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -138,6 +138,7 @@ BAD = [
     ),
     ("augment", ["HorizontalFlip"], "augment.0: 'HorizontalFlip' is not a mapping"),
     ("data.val_size", 0, "train.schedule: plateau needs data.val_size above 0"),
+    ("evaluate.corruptions", -1, "evaluate.corruptions: -1 is not at least 0"),
     ("gradcam.mistakes", 0, "gradcam.mistakes: 0 is not at least 1"),
     ("data.train_limit", 0, "data.train_limit: 0 is not at least 1"),
 ]

@@ -1,0 +1,78 @@
+"""The sheet of images that one of two networks gets right and the other wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from src.figures.style import (
+    GREEN,
+    RED,
+    drawn,
+    enlarge,
+    new_sheet,
+    picture,
+    short,
+    thousands,
+    words,
+)
+
+if TYPE_CHECKING:
+    # This name serves only as a type, so figures need no torch.
+    from src.evaluation.paired import Changed
+
+# Sizes are in pixels; each pixel of an image becomes SCALE × SCALE pixels.
+SCALE, ACROSS, SHOWN = 5, 4, 12
+MARGIN, HEADER, HEADING, GUTTER, CAPTION, LINE = 30, 106, 50, 64, 100, 27
+
+
+def build_compare(
+    images: NDArray[np.uint8],
+    sides: tuple[Sequence[Changed], Sequence[Changed]],
+    names: tuple[str, str],
+) -> Figure:
+    """Two groups of images: those that only A gets right, and those that only B does.
+
+    images: (N, H, W, 3), all test images; sides: of each group the images, of which the first
+    SHOWN are drawn; names: of the two runs.
+    """
+    side = SCALE * images.shape[1]
+    step_x, step_y = side + GUTTER, side + CAPTION
+    downs = [-(-len(rows[:SHOWN]) // ACROSS) for rows in sides]
+    height = HEADER + sum(HEADING + down * step_y for down in downs) + MARGIN // 2
+    figure = new_sheet(MARGIN + ACROSS * step_x, height)
+    words(figure, "Images that changed side", MARGIN, 20, size=12)
+    runs = f"A: {short(names[0], 30)}    B: {short(names[1], 30)}"
+    words(figure, runs, MARGIN, 58, size=9)
+    top = HEADER
+    for run, rows, down in zip("AB", sides, downs, strict=True):
+        words(figure, heading(run, len(rows)), MARGIN, top, size=10)
+        for place, row in enumerate(rows[:SHOWN]):
+            y, x = divmod(place, ACROSS)
+            corner = MARGIN + x * step_x, top + HEADING + y * step_y
+            picture(figure, enlarge(images[row.image], SCALE), *corner)
+            caption(figure, row, corner[0], corner[1] + side + 6)
+        top += HEADING + down * step_y
+    return figure
+
+
+def heading(run: str, count: int) -> str:
+    shown = f", the clearest {SHOWN} of them" if count > SHOWN else ""
+    return f"Only {run} is right: {thousands(count)} image{'s' * (count != 1)}{shown}"
+
+
+def caption(figure: Figure, row: Changed, left: int, top: int) -> None:
+    """Say what the image is and what each run says it is; the words also tell right from wrong."""
+    words(figure, f"is {short(row.actual, 14)}", left, top, size=9)
+    said = [("A", row.said_a, row.probability_a), ("B", row.said_b, row.probability_b)]
+    for line, (run, name, probability) in enumerate(said, start=1):
+        right = name == row.actual
+        text = f"{'✓' if right else '✗'} {run}: {short(name, 11)} {probability:.2f}"
+        words(figure, text, left, top + line * LINE, size=9, color=GREEN if right else RED)
+
+
+draw_compare = drawn(build_compare)

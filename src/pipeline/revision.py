@@ -1,0 +1,49 @@
+"""Files as they were at a git revision or in an experiment, out of git and DVC's cache."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from src.pipeline.errors import InputError
+
+WORKSPACE = "workspace"  # DVC's own word for the working copy
+
+
+def read_at(revision: str, paths: Sequence[Path]) -> list[bytes]:
+    """Contents of files of the project in whose folder the command runs.
+
+    revision: what git knows (HEAD, a branch, a commit), an experiment's name, or WORKSPACE.
+    Raises InputError for a revision that nobody knows, and for a file that is not at hand.
+    """
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+    from dvc.scm import SCMError
+
+    # Without `repo`, DVC looks for the project from the working directory upwards.
+    files = DVCFileSystem(rev=None if revision == WORKSPACE else revision)
+    contents = []
+    for path in paths:
+        try:
+            contents.append(files.read_bytes(str(path)))
+        except SCMError as error:
+            raise InputError(
+                f"{revision}: is neither a git revision nor an experiment; "
+                "`git log` and `dvc exp list` have their names"
+            ) from error
+        except OSError as error:
+            raise InputError(f"{revision}: {path} {absent(revision)}") from error
+        except DvcException as error:
+            raise InputError(
+                f"{revision}: DVC cannot read {path} ({' '.join(str(error).split())}); "
+                "run this in the project's folder"
+            ) from error
+    return contents
+
+
+def absent(revision: str) -> str:
+    """The rest of a sentence about an output that neither the folder nor the cache has."""
+    if revision == WORKSPACE:
+        return "is not there; run `dvc repro` to make it"
+    return (
+        "is not in DVC's cache, so that run was made elsewhere, or not to its end, or its results "
+        "are deleted; fetch them with `dvc pull`, or check it out and run `dvc repro`"
+    )

@@ -1,0 +1,186 @@
+"""`python -m src.compare` reads two runs out of DVC's cache, and says what tells them apart."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from dvc.repo import Repo
+
+from src import compare
+from src.data.dataset import write_dataset
+from src.data.records import canonical_order, from_records, to_records
+from src.data.tensors import save_tensors
+from src.evaluation.interval import wilson
+from src.evaluation.paired import Paired, difference_interval, mcnemar
+from src.figures.compare import HEADER, HEADING, MARGIN, SCALE
+from src.figures.style import enlarge
+from src.pipeline.files import read_csv
+from src.sources.shapes import CLASSES, draw
+from tests.conftest import run
+
+# A library of DVC's warns of a function that DVC calls.
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
+LOGITS = "data/test_logits.safetensors"
+OUTS = ["data/test.bin", "data/classes.txt", LOGITS]
+
+
+def write_run(
+    folder: Path, name: str, wrong: list[int], seed: int = 0, classes: list[str] = CLASSES
+) -> None:
+    """Commit and tag a run whose network is wrong on some of 60 images that `seed` draws."""
+    images, labels, _ = draw(60, seed)
+    records = canonical_order(to_records(images, labels % len(classes)))
+    write_dataset(folder / "data", records, records, classes)
+    truth = torch.from_numpy(from_records(records).labels)
+    said = truth.clone()
+    said[wrong] = (truth[wrong] + 1) % len(classes)
+    save_tensors(folder / LOGITS, {"logits": 3.0 * F.one_hot(said, len(classes))}, {})
+    with Repo(str(folder)) as repo:
+        repo.add([str(folder / out) for out in OUTS])
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "-qm", name)
+    run(folder, "git", "tag", name)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a run at each of its tags; tests must not change it."""
+    folder = tmp_path_factory.mktemp("compare") / "project"
+    folder.mkdir()
+    for command in ("git init -q", "dvc init -q", "git commit -qm empty", "git tag empty"):
+        run(folder, *command.split())
+    write_run(folder, "lost", [7])
+    digest = hashlib.md5((folder / LOGITS).read_bytes()).hexdigest()
+    (folder / ".dvc/cache/files/md5" / digest[:2] / digest[2:]).unlink()
+    write_run(folder, "other-images", [0], seed=5)
+    write_run(folder, "few-classes", [0], classes=CLASSES[:3])
+    write_run(folder, "other-names", [0], classes=[*CLASSES[:9], "sand glass"])
+    write_run(folder, "worse", list(range(10)))
+    write_run(folder, "better", [8, 9, 10])
+    return folder
+
+
+Said = pytest.CaptureFixture[str]
+
+
+def said(*words: str) -> None:
+    """Run the command with these words, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["compare", *words])
+        compare.main()
+
+
+def test_it_says_what_tells_two_runs_apart(
+    runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs)
+    said("worse", "better", "--out", str(tmp_path / "c.png"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "worse       50 of 60 right, 83.33% (95% interval 71.97% to 90.69%)"
+    assert lines[1] == "better      57 of 60 right, 95.00% (95% interval 86.30% to 98.29%)"
+    low, high = difference_interval(Paired(49, 1, 8, 2))
+    assert lines[2] == (
+        f"difference  +11.67 points (95% interval {100 * low:+.2f} to {100 * high:+.2f}); "
+        "McNemar's test: p = 0.039"
+    )
+    assert lines[3].startswith("Chance in the choice of test images seldom does this")
+    assert lines[4].startswith("only worse is right on 1 image, where better takes ")
+    assert lines[5].startswith("only better is right on 8 images, where worse takes ")
+    assert lines[6] == f"their pictures: {tmp_path / 'c.png'}"
+
+
+def test_json_has_each_image_that_changed_side(
+    runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs)
+    said("worse", "better", "--json", "--out", str(tmp_path / "c.png"))
+    found = json.loads(capsys.readouterr().out)
+    assert [found[key] for key in ("both", "only_a", "only_b", "neither")] == [49, 1, 8, 2]
+    assert found["p_value"] == mcnemar(Paired(49, 1, 8, 2))
+    assert found["difference"] == pytest.approx(7 / 60)
+    assert (found["a"]["name"], found["a"]["interval"]) == ("worse", list(wilson(50, 60)))
+    assert sorted(row["image"] for row in found["changed"]) == [*range(8), 10]
+    labels = from_records(np.frombuffer((runs / OUTS[0]).read_bytes(), np.uint8).reshape(60, -1))
+    for row in found["changed"]:
+        assert row["actual"] == CLASSES[labels.labels[row["image"]]]
+        assert row["said_a" if row["image"] == 10 else "said_b"] == row["actual"]
+    sheet = cv2.cvtColor(cv2.imread(str(tmp_path / "c.png")), cv2.COLOR_BGR2RGB)
+    top, side = HEADER + HEADING, 32 * SCALE
+    shown = sheet[top : top + side, MARGIN : MARGIN + side]
+    np.testing.assert_array_equal(shown, enlarge(labels.images[10], SCALE))
+
+
+def test_the_working_copy_is_compared_with_the_last_commit(
+    runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs)
+    said("worse", "--json", "--out", str(tmp_path / "c.png"))
+    found = json.loads(capsys.readouterr().out)
+    assert (found["a"]["name"], found["b"]["name"]) == ("worse", "workspace")
+    with pytest.raises(SystemExit, match="HEAD and workspace give the same logits for every"):
+        said()
+
+
+REFUSED = [
+    ("nosuch", "worse", "error: nosuch: is neither a git revision nor an experiment; `git log`"),
+    ("empty", "worse", "error: empty: data/test.bin is not in DVC's cache, so that run was made"),
+    ("worse", "lost", f"error: lost: {LOGITS} is not in DVC's cache, so that run was made"),
+    ("worse", "worse", "error: worse and worse give the same logits for every image, so they do"),
+    ("worse", "few-classes", "error: worse tells 10 classes apart and few-classes 3; compare runs"),
+    ("other-names", "worse", "error: other-names tells 10 classes apart and worse 10, of other n"),
+    ("worse", "other-images", "error: worse and other-images were tested on different images"),
+]
+
+
+@pytest.mark.parametrize(("a", "b", "sentence"), REFUSED)
+def test_what_cannot_be_compared_is_said_in_a_sentence(
+    a: str, b: str, sentence: str, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs)
+    with pytest.raises(SystemExit) as raised:
+        said(a, b)
+    assert str(raised.value).startswith(sentence)
+    assert "\n" not in str(raised.value)
+    assert not (runs / "dvc_plots").exists()
+
+
+def test_a_folder_without_a_run_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"^error: workspace: data/test.bin is not there; run `dv"):
+        said("workspace", "HEAD")
+
+
+@pytest.mark.parametrize(("p", "word"), [(0.05, "may be chance"), (0.0499, "seldom does this")])
+def test_a_difference_is_noise_from_5_per_cent_on(p: float, word: str) -> None:
+    assert word in compare.verdict(p)
+
+
+@pytest.mark.slow
+def test_an_experiment_is_compared_with_the_commit_before(clone: Path) -> None:
+    """Both are real runs; the counts are those of the tables that evaluate wrote for them."""
+    answers: dict[str, Any] = {"HEAD": read_csv(clone / "plots/confusion.csv", "")}
+    run(clone, "dvc", "exp", "run", "-n", "faster", "-S", "train.lr=0.05")
+    answers["faster"] = read_csv(clone / "plots/confusion.csv", "")
+    metrics = json.loads((clone / "metrics/evaluate.json").read_text())
+    run(clone, "git", "checkout", "HEAD", "--", "params.yaml", "dvc.lock", "metrics")
+    run(clone, "dvc", "checkout")
+    found = json.loads(
+        run(clone, sys.executable, "-m", "src.compare", "HEAD", "faster", "--json").stdout
+    )
+    right = {k: [r["actual"] == r["predicted"] for r in rows] for k, rows in answers.items()}
+    pairs = list(zip(right["HEAD"], right["faster"], strict=True))
+    cells = {"both": (1, 1), "only_a": (1, 0), "only_b": (0, 1), "neither": (0, 0)}
+    assert {k: found[k] for k in cells} == {k: pairs.count(cell) for k, cell in cells.items()}
+    assert found["b"]["top1"] == metrics["top1"]
+    changed = {row["image"]: row for row in found["changed"]}
+    assert set(changed) == {i for i, (a, b) in enumerate(pairs) if a != b}
+    for image, row in changed.items():
+        assert row["said_b"] == answers["faster"][image]["predicted"]
+    assert run(clone, "git", "status", "--porcelain").stdout == ""
