@@ -42,6 +42,10 @@ def write_run(
     said = truth.clone()
     said[wrong] = (truth[wrong] + 1) % len(classes)
     save_tensors(folder / LOGITS, {"logits": 3.0 * F.one_hot(said, len(classes))}, {})
+    commit(folder, name)
+
+
+def commit(folder: Path, name: str) -> None:
     with Repo(str(folder)) as repo:
         repo.add([str(folder / out) for out in OUTS])
     run(folder, "git", "add", ".")
@@ -51,17 +55,25 @@ def write_run(
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with a run at each of its tags; tests must not change it."""
-    folder = tmp_path_factory.mktemp("compare") / "project"
+    """A project with a run at each tag, inside another one like the demo; it must not change."""
+    outer = tmp_path_factory.mktemp("compare")
+    folder = outer / "project"
     folder.mkdir()
-    for command in ("git init -q", "dvc init -q", "git commit -qm empty", "git tag empty"):
-        run(folder, *command.split())
+    run(outer, "git", "init", "-q")
+    for where, command in ((outer, "dvc init -q"), (folder, "dvc init -q --subdir")):
+        run(where, *command.split())
+    run(outer, "git", "commit", "-qm", "empty")
+    run(outer, "git", "tag", "empty")
+    write_run(outer, "outer-worse", list(range(20)))
+    write_run(outer, "outer-better", [0])
     write_run(folder, "lost", [7])
     digest = hashlib.md5((folder / LOGITS).read_bytes()).hexdigest()
     (folder / ".dvc/cache/files/md5" / digest[:2] / digest[2:]).unlink()
     write_run(folder, "other-images", [0], seed=5)
     write_run(folder, "few-classes", [0], classes=CLASSES[:3])
     write_run(folder, "other-names", [0], classes=[*CLASSES[:9], "sand glass"])
+    save_tensors(folder / LOGITS, {"logits": torch.zeros(59, 10)}, {})
+    commit(folder, "unfit")
     write_run(folder, "worse", list(range(10)))
     write_run(folder, "better", [8, 9, 10])
     return folder
@@ -117,6 +129,14 @@ def test_json_has_each_image_that_changed_side(
     np.testing.assert_array_equal(shown, enlarge(labels.images[10], SCALE))
 
 
+def test_a_project_around_another_one_reads_its_own_outputs(
+    runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs.parent)
+    said("outer-worse", "outer-better", "--json", "--out", str(tmp_path / "c.png"))
+    assert json.loads(capsys.readouterr().out)["a"]["right"] == 40
+
+
 def test_the_working_copy_is_compared_with_the_last_commit(
     runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +151,8 @@ def test_the_working_copy_is_compared_with_the_last_commit(
 REFUSED = [
     ("nosuch", "worse", "error: nosuch: is neither a git revision nor an experiment; `git log`"),
     ("empty", "worse", "error: empty: data/test.bin is not in DVC's cache, so that run was made"),
+    ("outer-better", "worse", "error: outer-better: data/test.bin is not in DVC's cache, so that"),
+    ("unfit", "worse", f"error: unfit: {LOGITS} does not fit the run's own test images; run `dvc"),
     ("worse", "lost", f"error: lost: {LOGITS} is not in DVC's cache, so that run was made"),
     ("worse", "worse", "error: worse and worse give the same logits for every image, so they do"),
     ("worse", "few-classes", "error: worse tells 10 classes apart and few-classes 3; compare runs"),

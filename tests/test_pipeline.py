@@ -21,6 +21,7 @@ from src.pipeline.files import read_csv
 from src.pipeline.params import Params
 from tests.conftest import ROOT, committed_params, make_project, run, tiny_values, write_params
 
+CORRUPTIONS = "strength,noise,blur,brightness,jpeg,images\n"
 OUTPUTS = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
@@ -247,6 +248,26 @@ def test_plots_are_drawn(done: Path, tmp_path: Path) -> None:
         assert f'"text": "{title}"' in page
     for name in ("gradcam.png", "misclassified.png", "training.png", "augmentation.png"):
         assert name in page
+    assert '"text": "Accuracy against coverage"' in page
+    # Corruptions are off: their table has no rows, and DVC leaves the chart out.
+    assert (done / "plots/corruptions.csv").read_text() == CORRUPTIONS
+    assert '"text": "Accuracy under corruption"' not in page
+
+
+@pytest.mark.slow
+def test_corruptions_that_are_asked_for_are_tried(clone: Path, tmp_path: Path) -> None:
+    before = (clone / "plots/corruptions.png").read_bytes()
+    top1 = json.loads((clone / "metrics/evaluate.json").read_text())["top1"]
+    run(clone, "dvc", "exp", "run", "-S", "evaluate.corruptions=1000", "evaluate")
+    text = (clone / "plots/corruptions.csv").read_text()
+    assert text.startswith(CORRUPTIONS)
+    rows = [[float(cell) for cell in row.split(",")] for row in text.splitlines()[1:]]
+    assert [row[0] for row in rows] == [0, 1, 2, 3, 4, 5]
+    assert rows[0][1:5] == [top1] * 4  # all 60 test images are tried
+    assert rows[0][5] == 60
+    assert (clone / "plots/corruptions.png").read_bytes() != before
+    run(clone, "dvc", "plots", "show", "--out", str(tmp_path))
+    assert '"text": "Accuracy under corruption"' in (tmp_path / "index.html").read_text()
 
 
 @pytest.mark.slow

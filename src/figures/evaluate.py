@@ -21,7 +21,7 @@ def build_confusion(counts: NDArray[np.int64], names: Sequence[str]) -> Figure:
     """
     counts = np.asarray(counts)
     side = max(0.56 * len(names), 2.5)
-    figure = new_figure(side + 2.7, side + 1.7)
+    figure = new_figure(side + 2.7, side + 1.9)
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     # The square root keeps mistakes of a few per cent from all looking white.

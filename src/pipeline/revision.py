@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from src.pipeline.errors import InputError
 
@@ -14,29 +15,40 @@ def read_at(revision: str, paths: Sequence[Path]) -> list[bytes]:
     revision: what git knows (HEAD, a branch, a commit), an experiment's name, or WORKSPACE.
     Raises InputError for a revision that nobody knows, and for a file that is not at hand.
     """
-    from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
     from dvc.scm import SCMError
 
-    # Without `repo`, DVC looks for the project from the working directory upwards.
-    files = DVCFileSystem(rev=None if revision == WORKSPACE else revision)
-    contents = []
-    for path in paths:
-        try:
-            contents.append(files.read_bytes(str(path)))
-        except SCMError as error:
-            raise InputError(
-                f"{revision}: is neither a git revision nor an experiment; "
-                "`git log` and `dvc exp list` have their names"
-            ) from error
-        except OSError as error:
-            raise InputError(f"{revision}: {path} {absent(revision)}") from error
-        except DvcException as error:
-            raise InputError(
-                f"{revision}: DVC cannot read {path} ({' '.join(str(error).split())}); "
-                "run this in the project's folder"
-            ) from error
+    path, contents = paths[0], []
+    try:
+        files, folder = project_at(revision)
+        for path in paths:
+            contents.append(files.read_bytes(str(folder / path)))
+    except SCMError as error:
+        raise InputError(
+            f"{revision}: is neither a git revision nor an experiment; "
+            "`git log` and `dvc exp list` have their names"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{revision}: {path} {absent(revision)}") from error
+    except DvcException as error:
+        raise InputError(
+            f"{revision}: DVC cannot read {path} ({' '.join(str(error).split())}); "
+            "run this in the project's folder"
+        ) from error
     return contents
+
+
+def project_at(revision: str) -> tuple[Any, Path]:
+    """DVC's view of the files at a revision, and where this project's folder lies in it."""
+    from dvc.api import DVCFileSystem
+
+    here = DVCFileSystem()
+    if revision == WORKSPACE:
+        return here, Path()
+    # At a revision DVC begins at the root of the git repository: for the demo, which is a project
+    # inside another one, it would read the other one's outputs.
+    folder = Path(here.repo.root_dir).resolve().relative_to(Path(here.repo.scm.root_dir).resolve())
+    return DVCFileSystem(rev=revision, subrepos=True), folder
 
 
 def absent(revision: str) -> str:
