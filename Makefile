@@ -29,6 +29,8 @@ help:
 	@echo "make same-bits BASE=<commit>   check that this working copy computes what that commit computes"
 	@echo "make bench     compare images a second with the usual script's, on this machine"
 	@echo "make figures   copy the last run's pictures and log of epochs into docs"
+	@echo "make site      README and docs as a web site, in site/html"
+	@echo "make sbom, make licences, make audit   what it is built on: a list, licences, known faults"
 	@echo "make lock      pin the newest dependencies in requirements.txt"
 
 $(READY): requirements.txt

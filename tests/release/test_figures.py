@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from release.card import model_card
 from release.figures import MODEL, RESULT, record, record_seeds
+from release.outputs import OUTPUTS
 from tests.conftest import ROOT, run
 
 RESULTS = yaml.safe_load(RESULT.read_text())
@@ -54,6 +56,27 @@ def test_the_committed_card_is_that_of_the_result() -> None:
     if MODEL.exists():
         params = run(ROOT, "git", "show", f"{result['commit']}:params.yaml").stdout
         assert MODEL.read_text() == model_card(result, yaml.safe_load(params))
+
+
+def test_a_published_result_says_what_verify_allows_for() -> None:
+    """And its card names the digest of the weights that are published."""
+    result = RESULTS["default"]
+    files = run(ROOT, "git", "ls-files", f"{OUTPUTS}/files").stdout.split()
+    assert bool(files) == ("rounding" in result), "run `make release-outputs` and `make rounding`"
+    if files:
+        assert result["rounding"]["evaluate"] > 0
+        md5 = result["weights"]["md5"]
+        weights = (ROOT / OUTPUTS / "files/md5" / md5[:2] / md5[2:]).read_bytes()
+        assert hashlib.sha256(weights).hexdigest() == result["weights"]["sha256"]
+
+
+def test_the_mean_of_the_seeds_is_in_the_docs() -> None:
+    """Of those that docs/result.yaml has."""
+    seeds = [seed["top1"] for seed in RESULTS.get("quick", {}).get("seeds", [])]
+    if seeds:
+        mean, deviation = statistics.mean(seeds), 100 * statistics.stdev(seeds)
+        text = (ROOT / "docs/results.md").read_text()
+        assert f"**{mean:.2%}** ({deviation:.2f})" in text
 
 
 def test_seeds_are_recorded_by_the_names_of_their_experiments(clone: Path) -> None:

@@ -138,7 +138,7 @@ def test_the_site_has_every_page() -> None:
     site = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
     pages = {page for entry in site["nav"] for page in leaves_of(entry)}
     named = {path.relative_to(ROOT).as_posix() for path in pages_here()}
-    assert pages == named
+    assert pages == named, "name it in the nav of mkdocs.yml"
 
 
 def leaves_of(entry: object) -> list[str]:
