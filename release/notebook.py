@@ -1,4 +1,4 @@
-"""Run the notebook and keep its outputs: `python docs/notebook.py`.
+"""Run the notebook and keep its outputs: `python -m release.notebook`.
 
 It runs in a fresh clone of the last commit, as a reader's would. Cells with the tag skip-execution
 (the training on CIFAR-10, which takes minutes to hours) are left as they are.

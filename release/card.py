@@ -1,0 +1,112 @@
+"""docs/model.md: what the published network is, and what it must not be taken for.
+
+`make figures` writes it from docs/result.yaml and params.yaml, so it holds no number of its own.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import binomtest
+
+CARD = """\
+<!-- Written by `make figures` from docs/result.yaml and params.yaml. -->
+# Model card
+
+## What it is
+
+A {arch} for images of 32 × 32 pixels (3 × 3 stem, no max-pooling), trained from scratch to tell \
+the ten classes of CIFAR-10 apart. The file is `models/model.safetensors`: half precision, with \
+batch norm in fp32. It holds tensors and a line of JSON, and no code. `make weights` brings it.
+
+| | |
+|---|---|
+| size | {bytes:,} bytes |
+| SHA-256 | `{sha256}` |
+| MD5, as in dvc.lock | `{md5}` |
+| commit of the run | `{commit}` |
+| command | `{command}` |
+| machine | {hardware}; {device}, {precision} |
+| versions | Python {python}, torch {torch}, albumentations {albumentations} |
+| licence | MIT, as the code |
+
+## Data
+
+CIFAR-10 (Krizhevsky 2009): {train_images:,} training and {test_images:,} test images, checked by \
+a digest of their content. {val_size:,} of the training images, stratified, are held out for \
+validation. Choices were made on those; the test set was read by evaluate and gradcam alone.
+
+## Recipe
+
+{epochs} epochs, batch {batch_size}, SGD with {nesterov}momentum {momentum} and weight decay \
+{weight_decay}, label smoothing {label_smoothing}, schedule {schedule}. The rate is {rate}. \
+Augmentation: {augment}. Seed {seed}. [parameters.md](parameters.md) explains every value.
+
+## Accuracy
+
+**{top1:.2%}** of the {test_images:,} test images are classified right. The 95% interval is \
+{low:.2%} to {high:.2%} (Wilson). It covers the chance in the choice of test images. It does not \
+cover the chance in training: this is one run, and another seed gives another accuracy.
+
+| metric | value |
+|---|---|
+{metrics}
+
+`ece` is the expected calibration error: how far confidence and accuracy lie apart. For \
+probabilities to be taken at their word, divide the logits by `temperature`, which was fitted on \
+validation images. [overview.md](overview.md) explains calibration and Grad-CAM's figures.
+
+## Limits
+
+- It knows ten classes and gives each picture one of them, whatever the picture shows. A high \
+probability does not mean that the picture is of a class that it knows.
+- It was trained on 32 × 32 pixels. A photograph must be shrunk to that, and what is lost is lost.
+- About 3% of CIFAR-10's test images have near-duplicates among the training images (Barz and \
+Denzler 2020, [arXiv 1902.00423](https://arxiv.org/abs/1902.00423)), so the accuracy on wholly new \
+images is lower.
+- CIFAR-10 was collected from the web in 2008. Nobody has examined this network for bias. It is \
+for learning and for comparing methods, not for decisions about people, safety or money.
+"""
+
+
+def weights_of(path: Path) -> dict[str, Any]:
+    """Size and digests of the weights file."""
+    content = path.read_bytes()
+    return {
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "md5": hashlib.md5(content).hexdigest(),
+    }
+
+
+def rate_of(chosen: str | float, value: float) -> str:
+    return f"{value:g}, the range test's `{chosen}`" if isinstance(chosen, str) else f"{value:g}"
+
+
+def model_card(result: dict[str, Any], params: dict[str, Any]) -> str:
+    """The text for a result of docs/result.yaml and the params.yaml of its commit."""
+    metrics, optimizer = result["metrics"], params["optimizer"]
+    top1, images = metrics["evaluate"]["top1"], metrics["download"]["test_images"]
+    interval = binomtest(round(top1 * images), images).proportion_ci(method="wilson")
+    rows = [(k, v) for stage in ("evaluate", "gradcam") for k, v in metrics[stage].items()]
+    values = {
+        **result,
+        **result["weights"],
+        **metrics["download"],
+        **params["train"],
+        "seed": params["seed"],
+        "arch": params["model"]["arch"].replace("resnet", "ResNet-"),
+        "val_size": params["data"]["val_size"],
+        "momentum": optimizer["momentum"],
+        "nesterov": "Nesterov " if optimizer["nesterov"] else "",
+        "weight_decay": optimizer["weight_decay"],
+        "epochs": metrics["train"]["epochs"],
+        "rate": rate_of(params["train"]["lr"], metrics["train"]["lr"]),
+        "augment": ", ".join(name for entry in params["augment"] for name in entry),
+        "precision": result["precision"],
+        "top1": top1,
+        "low": interval.low,
+        "high": interval.high,
+        "metrics": "\n".join(f"| {name} | {value:.4f} |" for name, value in rows),
+    }
+    return CARD.format(**values)

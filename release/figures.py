@@ -1,0 +1,156 @@
+"""Make the last run the committed result: its pictures, its log, docs/result.yaml, docs/model.md.
+
+`python -m release.figures` records the default's run, `python -m release.figures demo` the demo's.
+Commit the run's dvc.lock and metrics first: docs/result.yaml names that commit, and the tests hold
+the docs to it. Pictures are copied: a file can't be an output that DVC caches and in git too.
+
+`python -m release.figures quick REVISION REVISION…` records runs of the quick recipe that differ in
+their seeds, by the names of their experiments; `make verify TRAIN=quick` compares with their mean.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from release.card import model_card, weights_of
+
+ROOT = Path(__file__).parents[1]
+RESULT, MODEL = ROOT / "docs/result.yaml", ROOT / "docs/model.md"
+PICTURES = ("lr_find", "training", "confusion", "calibration", "gradcam", "misclassified")
+STAGES = ("download", "lr_find", "train", "evaluate", "gradcam")
+HEADER = "# Written by `make figures`: the run that made the committed results.\n"
+
+
+def last_run(log: str) -> list[dict[str, Any]]:
+    """The lines of the run that wrote the last one; the log has those of all runs."""
+    rows = [json.loads(line) for line in log.splitlines()]
+    return [row for row in rows if row["run"] == rows[-1]["run"]]
+
+
+def committed(project: Path) -> str:
+    """The commit that holds the project's result; the end where it is not committed."""
+
+    def git(*words: str) -> str:
+        command = ["git", *words, "--", "dvc.lock", "metrics", "params.yaml"]
+        done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    if changed := git("status", "--porcelain"):
+        sys.exit(f"error: commit the run first; git says:\n{changed}")
+    return git("rev-list", "-1", "HEAD")
+
+
+def surroundings(project: Path) -> dict[str, Any]:
+    """Time and machine of a project's last run, from its log."""
+    run = last_run((project / "logs/train.jsonl").read_text())
+    unwanted = {"run", "startup_seconds", "capabilities", "switches"}
+    started = {key: value for key, value in run[0].items() if key not in unwanted}
+    epochs = [row for row in run if "epoch" in row]
+    return {"seconds_of_epochs": round(sum(row["seconds"] for row in epochs), 1), **started}
+
+
+def commit_of(project: Path, revision: str) -> str:
+    """The commit that an experiment's name, or any revision of git, stands for."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", *words], cwd=project, capture_output=True, text=True, check=False
+        )
+        return done.stdout
+
+    refs = git("for-each-ref", "--format=%(refname)", "refs/exps").split()
+    ref = next((ref for ref in refs if ref.rpartition("/")[2] == revision), revision)
+    found = git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").strip()
+    return found or sys.exit(f"error: {revision}: no such experiment; `dvc exp list` names them")
+
+
+def record_seeds(project: Path, revisions: list[str]) -> dict[str, Any]:
+    """What docs/result.yaml says of runs of one recipe that differ in their seeds.
+
+    The project's last run must be one of them: time and machine are of that one.
+    """
+
+    def shown(commit: str, path: str) -> Any:
+        command = ["git", "show", f"{commit}:{path}"]
+        done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+        return yaml.safe_load(done.stdout)
+
+    commits = [commit_of(project, revision) for revision in revisions]
+    seeds = [
+        {
+            "seed": shown(commit, "params.yaml")["seed"],
+            "top1": shown(commit, "metrics/evaluate.json")["top1"],
+            "val_accuracy": shown(commit, "metrics/train.json")["val_accuracy"],
+        }
+        for commit in commits
+    ]
+    # An experiment stands on the commit whose code it ran.
+    about = {"commit": commit_of(project, f"{commits[0]}~1"), "command": "make quick, -S seed=N"}
+    return {**about, **surroundings(project), "seeds": seeds}
+
+
+def record(project: Path) -> dict[str, Any]:
+    """What docs/result.yaml says of a project's last run."""
+    return {
+        "commit": committed(project),
+        "command": "dvc repro",
+        **surroundings(project),
+        "weights": weights_of(project / "models/model.safetensors"),
+        "metrics": {s: json.loads((project / f"metrics/{s}.json").read_text()) for s in STAGES},
+    }
+
+
+def copy_pictures() -> dict[str, str]:
+    """Pictures to docs/images; the md5 of each, as in dvc.lock."""
+    digests = {}
+    for name in PICTURES:
+        picture = ROOT / f"plots/{name}.png"
+        shutil.copyfile(picture, ROOT / "docs/images" / picture.name)
+        digests[picture.name] = hashlib.md5(picture.read_bytes()).hexdigest()
+    return digests
+
+
+def write_results(results: dict[str, Any]) -> None:
+    RESULT.write_text(HEADER + yaml.safe_dump(results, sort_keys=False, allow_unicode=True))
+
+
+def record_run(name: str) -> dict[str, Any]:
+    """Record the last run of default or demo; the default's pictures, log and card go to docs."""
+    project = ROOT / "demo" if name == "demo" else ROOT
+    needed = [project / "logs/train.jsonl", *(project / f"plots/{p}.png" for p in PICTURES)]
+    missing = [str(path.relative_to(ROOT)) for path in needed if not path.exists()]
+    if missing:
+        command = "make demo" if name == "demo" else "make repro"
+        sys.exit(f"error: {', '.join(missing)}: not there; `{command}` makes them")
+    result = record(project)
+    if name == "default":
+        result["pictures"] = copy_pictures()
+        rows = last_run((project / "logs/train.jsonl").read_text())
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (ROOT / "docs/training.jsonl").write_text(lines)
+        params = yaml.safe_load((project / "params.yaml").read_text())
+        MODEL.write_text(model_card(result, params))
+    return result
+
+
+def main() -> None:
+    name = sys.argv[1] if len(sys.argv) > 1 else "default"
+    results = yaml.safe_load(RESULT.read_text())
+    if name == "quick" and len(sys.argv) >= 4:
+        results["quick"] = record_seeds(ROOT, sys.argv[2:])
+    elif name in {"default", "demo"}:
+        results[name] = record_run(name)
+    else:
+        sys.exit(f"error: {name}: record the run of default or demo, or two runs of quick or more")
+    write_results(results)
+    print(f"docs/result.yaml: {name} of commit {results[name]['commit'][:7]}")
+
+
+if __name__ == "__main__":
+    main()

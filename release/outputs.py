@@ -1,0 +1,89 @@
+"""What a run wrote, kept in the repository itself, so that git alone brings the network along.
+
+`python -m release.outputs push [FOLDER]` puts the outputs that FOLDER's dvc.lock records into
+FOLDER/release/outputs, a DVC remote that is a folder, and hands them to git. `… pull [FOLDER]`
+takes them out again: `dvc pull --allow-missing`, but a file that should be there and is not is an
+error.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+OUTPUTS = "release/outputs"
+# 184 MB that the download stage makes anew, pixel for pixel.
+DATA = ("data/train.bin", "data/test.bin")
+
+
+def shipped(project: Path) -> dict[str, str]:
+    """The md5 of each output in dvc.lock that a release ships, by path.
+
+    Not the data, nor what dvc.yaml keeps out of DVC's cache: metrics are in git.
+    """
+    stages = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
+    lock = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    cached = {name for stage in stages.values() for name in stage["outs"]}
+    outs = [out for stage in lock.values() for out in stage["outs"]]
+    return {o["path"]: o["md5"] for o in outs if o["path"] in cached and o["path"] not in DATA}
+
+
+def stored(folder: Path) -> Iterator[str]:
+    """The md5 of each file in the DVC remote `folder`, by its name."""
+    return (f"{path.parent.name}{path.name}" for path in folder.glob("files/md5/??/*"))
+
+
+def missing(project: Path, folder: Path) -> list[str]:
+    """What a release should ship and `folder` lacks."""
+    there = set(stored(folder))
+    return [path for path, md5 in shipped(project).items() if md5 not in there]
+
+
+def command(project: Path, *words: str) -> None:
+    """Run a command that says itself what is wrong."""
+    if subprocess.run(words, cwd=project, check=False).returncode:
+        sys.exit(f"error: `{' '.join(words[:2])}` failed in {project}; its own message is above")
+
+
+def push(project: Path) -> None:
+    """Replace the release's files by the outputs of the project's last run."""
+    folder = project / OUTPUTS
+    shutil.rmtree(folder / "files", ignore_errors=True)
+    # By file: of several stages' names DVC 3.67 takes one.
+    command(project, "dvc", "push", "--remote", "release", *shipped(project))
+    if lacking := missing(project, folder):
+        sys.exit(f"error: {', '.join(lacking)}: not in DVC's cache; run `dvc repro`, then this")
+    command(project, "git", "add", "--force", "--all", OUTPUTS)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"{project / OUTPUTS}: {len(shipped(project))} files, {size / 1e6:.1f} MB; commit them")
+
+
+def pull(project: Path, folder: Path) -> None:
+    """Put a release's outputs where the stages write them; `folder` is the DVC remote."""
+    if not any(stored(folder)):
+        sys.exit(f"error: {folder}: no run has been published there; `make repro` makes its own")
+    if lacking := missing(project, folder):
+        sys.exit(
+            f"error: dvc.lock records another run than the published one ({lacking[0]} is not in "
+            f"{folder}); `git stash`, or a fresh clone, brings the published one back"
+        )
+    command(project, "dvc", "pull", "--remote", "release", *shipped(project))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("verb", choices=["push", "pull"])
+    parser.add_argument("project", type=Path, nargs="?", default=Path())
+    asked = parser.parse_args()
+    if asked.verb == "push":
+        push(asked.project)
+    else:
+        pull(asked.project, asked.project / OUTPUTS)
+
+
+if __name__ == "__main__":
+    main()

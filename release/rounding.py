@@ -1,0 +1,56 @@
+"""How far rounding moves the published metrics: `make rounding`, once for each release.
+
+The same weights give other last bits on other hardware, because sums are rounded otherwise. One
+machine can show the size of that effect: it computes the published weights in another precision.
+That changes the rounding of every sum, not only the order of the sums. For each stage the largest
+change of any of its metrics goes into docs/result.yaml, and `make verify` allows three times that.
+It is the largest of a stage, because a single metric can stay the same by chance.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from release.figures import RESULT, write_results
+from release.outputs import OUTPUTS
+from release.verify import ROOT, clone, compare, differing_machine, run_stage, take_outputs
+from src.data.dataset import read_classes
+from src.network.weights import load_model, save_weights
+
+PRECISIONS = ("fp32", "bf16")
+
+
+def compute_in(precision: str, project: Path) -> None:
+    """Let the project's network be evaluated in another precision than it was trained in."""
+    weights = project / "models/model.safetensors"
+    model, about = load_model(weights, len(read_classes(project / "data")))
+    save_weights(weights, model, {**about, "precision": precision})
+
+
+def measure(root: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """The largest change of a metric of evaluate and of gradcam, and how it was measured."""
+    elsewhere = bool(differing_machine(result))
+    tried = [p for p in PRECISIONS if elsewhere or p != result["precision"]]
+    largest = {"evaluate": 0.0, "gradcam": 0.0}
+    with clone(root, result["commit"]) as project:
+        take_outputs(project, root / OUTPUTS)
+        run_stage(project, "download")
+        for precision in tried:
+            compute_in(precision, project)
+            for stage, before in largest.items():
+                rows = compare(result["metrics"], {stage: run_stage(project, stage)}, {})
+                changes = [abs(row.here - row.published) for row in rows]
+                largest[stage] = max(before, *changes)
+    return {"precisions": tried, **largest}
+
+
+def main() -> None:
+    results = yaml.safe_load(RESULT.read_text())
+    results["default"]["rounding"] = measure(ROOT, results["default"])
+    write_results(results)
+    print(f"docs/result.yaml: rounding {results['default']['rounding']}")
+
+
+if __name__ == "__main__":
+    main()

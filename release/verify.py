@@ -1,0 +1,192 @@
+"""Is this the published result, on this machine? `make verify`, or `make verify TRAIN=quick`.
+
+All of it happens in a clone in a temporary folder, at the commit that docs/result.yaml names, so
+nothing of your own work is read or changed. It takes the published outputs, gets the data, runs
+evaluate and gradcam anew, and compares every metric and every file that they write.
+
+On the same kind of machine every figure must have the same bits. Elsewhere sums are rounded
+otherwise, and a metric may differ by three times `rounding` of its stage: the largest change that
+any metric of the stage showed when the published weights computed in another precision
+(release/rounding.py).
+"""
+
+import hashlib
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from recipes.run import merge, read_recipe
+from release.outputs import OUTPUTS, command, pull, shipped
+from src.device import machine, start, surroundings
+
+ROOT = Path(__file__).parents[1]
+STAGES = ("download", "evaluate", "gradcam")
+ROUNDINGS, DEVIATIONS = 3, 3
+Metrics = dict[str, dict[str, Any]]
+
+
+class Row(NamedTuple):
+    """A metric as published and as computed here; allowed: how far they may lie apart."""
+
+    name: str
+    published: float
+    here: float
+    allowed: float
+
+    @property
+    def close(self) -> bool:
+        return abs(self.here - self.published) <= self.allowed
+
+
+@contextmanager
+def clone(root: Path, commit: str) -> Iterator[Path]:
+    """The project as it was at a commit, in a temporary folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder) / "project"
+        known = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
+        if subprocess.run(known, cwd=root, capture_output=True, check=False).returncode:
+            sys.exit(f"error: this copy lacks commit {commit[:7]}; `git fetch --unshallow` gets it")
+        command(root, "git", "clone", "--quiet", "--no-checkout", str(root), str(project))
+        command(project, "git", "checkout", "--quiet", "--detach", commit)
+        yield project
+
+
+def take_outputs(project: Path, folder: Path) -> None:
+    """Pull what `folder` publishes; at its own commit a result is not published yet."""
+    words = ("remote", "add", "--quiet", "--local", "--force", "release", str(folder.resolve()))
+    command(project, "dvc", *words)
+    pull(project, folder)
+
+
+def run_stage(project: Path, stage: str) -> dict[str, Any]:
+    """Run a stage of the project's own code; its metrics."""
+    print(f"\n{stage}:", flush=True)
+    command(project, sys.executable, "-u", "-m", f"stages.{stage}")
+    metrics: dict[str, Any] = json.loads((project / f"metrics/{stage}.json").read_text())
+    return metrics
+
+
+def differing_machine(result: dict[str, Any]) -> list[str]:
+    """In which respects that decide the last bits this machine is not the published one."""
+    device, precision = start(result["precision"], deterministic=True)
+    here = {**machine(device, precision), **surroundings(device)}
+    return [f"{k} {here[k]} for {v}" for k, v in result.items() if k in here and here[k] != v]
+
+
+def compare(published: Metrics, here: Metrics, rounding: dict[str, float]) -> list[Row]:
+    """A row for each metric of the stages that ran; one that is only on one side is NaN there."""
+    return [
+        Row(
+            f"{stage}.{name}",
+            published[stage].get(name, math.nan),
+            here[stage].get(name, math.nan),
+            ROUNDINGS * rounding.get(stage, 0.0),
+        )
+        for stage in here
+        for name in sorted(published[stage].keys() | here[stage].keys())
+    ]
+
+
+def table(rows: list[Row]) -> str:
+    head = f"{'metric':<28}{'published':>12}{'here':>12}{'difference':>12}{'allowed':>10}\n"
+    return head + "\n".join(
+        f"{r.name:<28}{r.published:>12.6g}{r.here:>12.6g}{r.here - r.published:>12.2g}"
+        f"{r.allowed:>10.2g}  {'ok' if r.close else 'DIFFERS'}"
+        for r in rows
+    )
+
+
+def verdict(rows: list[Row], differing: list[str]) -> tuple[bool, str]:
+    """Whether this is the published result, and the sentence that says so."""
+    apart = [row.name for row in rows if not row.close]
+    if apart:
+        why = "computes otherwise than published" if differing else "is of the published kind"
+        return False, f"No: {', '.join(apart)} differ by more than allowed; this machine {why}."
+    if all(row.here == row.published for row in rows):
+        return True, "Yes: every metric has the published bits."
+    return True, "Yes: every metric agrees within rounding."
+
+
+def same_files(project: Path, published: dict[str, str], stages: tuple[str, ...]) -> str:
+    """How many of the stages' outputs have the published bytes, and which do not."""
+    outs = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
+    names = [name for stage in stages for name in outs[stage]["outs"] if name in published]
+    here = {name: hashlib.md5((project / name).read_bytes()).hexdigest() for name in names}
+    other = [name for name, md5 in here.items() if md5 != published[name]]
+    said = f"{len(names) - len(other)} of {len(names)} files have the published bytes"
+    return f"{said}; not {', '.join(other)}" if other else said
+
+
+def check_result(root: Path, result: dict[str, Any]) -> bool:
+    """Compute the published metrics anew and print what came out."""
+    print(f"The result of commit {result['commit'][:7]}: {result['hardware']}", flush=True)
+    with clone(root, result["commit"]) as project:
+        take_outputs(project, root / OUTPUTS)
+        published = shipped(project)
+        here = {stage: run_stage(project, stage) for stage in STAGES}
+        files = same_files(project, published, STAGES)
+    differing = differing_machine(result)
+    rows = compare(result["metrics"], here, result["rounding"] if differing else {})
+    right, sentence = verdict(rows, differing)
+    print(f"\n{table(rows)}\n\n{files}.")
+    print(f"This machine differs: {'; '.join(differing) or 'in nothing that decides bits'}.")
+    print(sentence)
+    return right
+
+
+def check_accuracy(quick: dict[str, Any], top1: float) -> bool:
+    """Whether an accuracy lies where those of the published seeds lie, and print it."""
+    seeds = [seed["top1"] for seed in quick["seeds"]]
+    mean, deviation = statistics.mean(seeds), statistics.stdev(seeds)
+    right = abs(top1 - mean) <= DEVIATIONS * deviation
+    print(
+        f"quick here: {top1:.2%}; published: {mean:.2%} ± {100 * deviation:.2f} (n = {len(seeds)} "
+        f"seeds). {'Within' if right else 'NOT within'} {DEVIATIONS} standard deviations."
+    )
+    return right
+
+
+def check_training(root: Path, quick: dict[str, Any]) -> bool:
+    """Train the quick recipe and compare its accuracy with the published seeds'."""
+    print(
+        f"\nquick, at commit {quick['commit'][:7]}: its epochs took "
+        f"{quick['seconds_of_epochs'] / 60:.0f} min on {quick['hardware']} ({quick['precision']}). "
+        "The bar of each epoch shows the time left; Ctrl-C ends it and leaves nothing behind.",
+        flush=True,
+    )
+    with clone(root, quick["commit"]) as project:
+        params = project / "params.yaml"
+        values = merge(yaml.safe_load(params.read_text()), read_recipe("quick"))
+        params.write_text(yaml.safe_dump(values, sort_keys=False))
+        for stage in ("download", "lr_find", "train"):
+            run_stage(project, stage)
+        return check_accuracy(quick, run_stage(project, "evaluate")["top1"])
+
+
+def main() -> None:
+    results = yaml.safe_load((ROOT / "docs/result.yaml").read_text())
+    if (train := os.environ.get("TRAIN")) not in (None, "", "quick"):
+        sys.exit(f"error: TRAIN={train}: only quick can be trained, `make verify TRAIN=quick`")
+    if train and "quick" not in results:
+        sys.exit("error: docs/result.yaml has no seeds of quick, so no published mean exists")
+    right = check_result(ROOT, results["default"])
+    if train:
+        right = check_training(ROOT, results["quick"]) and right
+    sys.exit(not right)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,133 @@
+"""A fresh clone has the network and what was said of it, by git alone."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from release.outputs import DATA, OUTPUTS, missing, pull, push, shipped, stored
+from src.data.dataset import read_classes, read_statistics
+from src.data.records import from_records
+from src.evaluation.predict import predict
+from src.explanation.examples import load_logits
+from src.network.weights import load_trained
+from src.sources.shapes import load_shapes
+from tests.conftest import ROOT, run, tiny_values
+
+
+def test_dvc_pull_brings_everything_but_the_data(fresh: Path, published: Path) -> None:
+    assert "model.safetensors" in run(fresh, "dvc", "pull", "--allow-missing").stdout
+    for name in shipped(published):
+        assert (fresh / name).read_bytes() == (published / name).read_bytes()
+    assert not any((fresh / name).exists() for name in DATA)
+    assert run(fresh, "git", "status", "--porcelain").stdout == ""
+    dry = run(fresh, "dvc", "repro", "--dry", "--allow-missing").stdout
+    assert dry.count("didn't change, skipping") == 5
+
+
+def test_the_network_predicts_before_any_training_and_without_data(fresh: Path) -> None:
+    pull(fresh, fresh / OUTPUTS)
+    classes = read_classes(fresh / "data")
+    statistics = read_statistics(fresh / "data")
+    trained = load_trained(fresh / "models/model.safetensors", len(classes), *statistics)
+    shapes = tiny_values()["data"]["shapes"]
+    _, test, _ = load_shapes(shapes["train"], shapes["test"], shapes["seed"])
+    logits = load_logits(fresh / "data/test_logits.safetensors", len(test), len(classes))
+    said = predict(trained, from_records(test))
+    assert torch.equal(said, logits)
+
+
+def test_git_ships_what_the_run_wrote_and_no_more(published: Path) -> None:
+    tracked = run(published, "git", "ls-files", OUTPUTS).stdout.split()
+    assert len(tracked) == 1 + len(set(shipped(published).values()))
+    assert set(stored(published / OUTPUTS)) == set(shipped(published).values())
+    outs = {o for s in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()
+            for o in s["outs"]}  # fmt: skip
+    assert shipped(published).keys() == outs - set(DATA)
+
+
+def test_a_push_replaces_the_release_before_it(own: Path) -> None:
+    before = set(stored(own / OUTPUTS))
+    write_anew(own / "plots/model.txt")
+    run(own, "dvc", "commit", "-f", "train")
+    push(own)
+    after = set(stored(own / OUTPUTS))
+    assert len(after) == len(before)
+    assert len(after - before) == 1
+    status = run(own, "git", "status", "--porcelain", OUTPUTS).stdout
+    assert sorted(line[0] for line in status.splitlines()) == ["A", "D"]
+
+
+def test_another_run_is_not_taken_for_the_published_one(
+    fresh: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock = fresh / "dvc.lock"
+    lock.write_text(lock.read_text().replace(shipped(fresh)["plots/model.txt"], 32 * "0"))
+    with pytest.raises(SystemExit, match=r"another run than the published one \(plots/model.txt"):
+        pull(fresh, fresh / OUTPUTS)
+    with pytest.raises(SystemExit, match="no run has been published there"):
+        pull(fresh, fresh / "nowhere")
+    assert not (fresh / "plots/model.txt").exists()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_damaged_file_is_refused(fresh: Path) -> None:
+    md5 = shipped(fresh)["models/model.safetensors"]
+    file = fresh / OUTPUTS / "files/md5" / md5[:2] / md5[2:]
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(SystemExit, match="`dvc pull` failed"):
+        pull(fresh, fresh / OUTPUTS)
+    assert not (fresh / "models/model.safetensors").exists()
+
+
+def write_anew(path: Path) -> None:
+    """Another content; a link into DVC's cache is not written through."""
+    path.unlink()
+    path.write_text("another network\n")
+
+
+def test_dvc_leaves_the_release_alone(own: Path) -> None:
+    """A push of one's own stays out of git; `dvc gc` empties the cache, not the release."""
+    published = (own / "plots/model.txt").read_bytes()
+    write_anew(own / "plots/model.txt")
+    run(own, "dvc", "commit", "-f", "train")
+    run(own, "dvc", "push", "plots/model.txt")
+    run(own, "dvc", "gc", "--workspace", "--force")
+    assert run(own, "git", "status", "--porcelain", OUTPUTS).stdout == ""
+    # The cache has only one's own file now.
+    run(own, "git", "checkout", "-q", "HEAD", "dvc.lock")
+    assert not missing(own, own / OUTPUTS)
+    run(own, "dvc", "pull", "--force", "plots/model.txt")
+    assert (own / "plots/model.txt").read_bytes() == published
+
+
+@pytest.mark.slow
+def test_an_experiment_goes_on_from_the_release(fresh: Path) -> None:
+    """It gets the data, trains nothing, and leaves the release as it was."""
+    pull(fresh, fresh / OUTPUTS)
+    for apart in ([], ["--temp"]):
+        output = run(fresh, "dvc", "exp", "run", *apart, "-S", f"gradcam.samples={3 + len(apart)}")
+        ran = [line for line in output.stdout.splitlines() if line.startswith("Running stage")]
+        assert "Running stage 'gradcam':" in ran
+        assert "Running stage 'train':" not in ran
+    assert run(fresh, "git", "status", "--porcelain", OUTPUTS).stdout == ""
+
+
+@pytest.mark.parametrize("project", [ROOT, ROOT / "demo"], ids=["default", "demo"])
+def test_what_is_published_here_is_one_run(project: Path) -> None:
+    """Before the first release the folder is empty; after it each file is of the recorded run."""
+    shown = run(ROOT, "git", "ls-files", f"{project.relative_to(ROOT)}/{OUTPUTS}/files").stdout
+    files = [ROOT / line for line in shown.split()]
+    for file in files:
+        md5 = hashlib.md5(file.read_bytes()).hexdigest()
+        assert md5 == f"{file.parent.name}{file.name}"
+    prefix = f"{project.relative_to(ROOT)}/".lstrip("./")
+    lock = yaml.safe_load(run(ROOT, "git", "show", f"HEAD:{prefix}dvc.lock").stdout)
+    locked = {o["md5"] for s in lock["stages"].values() for o in s["outs"]}
+    assert {f"{file.parent.name}{file.name}" for file in files} <= locked
+    assert sum(map(os.path.getsize, files)) < 30e6
