@@ -96,7 +96,7 @@ BAD = [
         1e-5,
         "lr_find.exponential: end_lr 1e-05 is not above start_lr 0.0001",
     ),
-    ("model.arch", "vgg", "model.arch: 'vgg' is not one of 'resnet18', 'resnet34' or 'resnet50'"),
+    ("model.arch", 18, "model.arch: 18 is not text"),
     ("augment", [{"Normalize": {"p": 1.0}}], "augment: Normalize has no place here"),
     ("augment", [{"ToTensorV2": {"p": 1.0}}], "augment: ToTensorV2 has no place here"),
     ("augment", [{"HorizontalFlip": {}}], "augment: HorizontalFlip must state p"),
@@ -135,6 +135,12 @@ BAD = [
     ("data.val_size", 0, "train.schedule: plateau needs data.val_size above 0"),
     ("gradcam.mistakes", 0, "gradcam.mistakes: 0 is not at least 1"),
     ("data.train_limit", 0, "data.train_limit: 0 is not at least 1"),
+    ("data.source", None, "data.source: None is not text"),
+    ("data.folder", "", "data.folder: '' is empty"),
+    ("data.folder", 5, "data.folder: 5 is not text"),
+    ("data.test_share", 0, "data.test_share: 0 is not above 0"),
+    ("data.test_share", 1.0, "data.test_share: 1.0 is not below 1"),
+    ("data.unreadable", "ignore", "data.unreadable: 'ignore' is not one of 'refuse' or 'skip'"),
 ]
 
 
