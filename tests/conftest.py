@@ -28,6 +28,7 @@ for name in ("AUTHOR", "COMMITTER"):
 # A user's own settings must not decide whether the tests pass, and a test must not take a git
 # hook's repository for its own.
 own = {"WORKERS", "DEVICE", "THREADS", "JOBS", "RESUME", "CHECKPOINT_SECONDS", "CIFAR10_URL"}
+own |= {"CIFAR100_ARCHIVE", "CIFAR100_URL"}
 own |= {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
 for name in own & os.environ.keys():
     del os.environ[name]
@@ -114,6 +115,7 @@ def make_project(folder: Path, values: dict[str, Any]) -> Path:
     folder.mkdir(parents=True)
     for name in ("src", "stages"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / values["data"]["folder"]).mkdir()
     for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, folder)
     write_params(folder, values)

@@ -98,7 +98,7 @@ def test_start_up_imports_what_the_stage_does(monkeypatch: pytest.MonkeyPatch) -
     commands: list[Any] = []
     monkeypatch.setattr("subprocess.run", lambda command, **_: commands.append(command))
     costs.startup_seconds("download")
-    assert ", src.sources.cifar10" in commands[0][2]
+    assert ", src.sources.table" in commands[0][2]
 
 
 @pytest.mark.usefixtures("tiny_network")

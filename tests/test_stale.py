@@ -28,6 +28,7 @@ SOMETIMES = {
     "train.cyclic.base_lr", "train.cyclic.period_epochs", "lr_find.linear.start_lr",
     "lr_find.linear.end_lr", "lr_find.linear.val_images",
     "data.shapes.train", "data.shapes.test", "data.shapes.seed",
+    "data.folder", "data.test_share", "data.unreadable",
 }  # fmt: skip
 
 
@@ -135,12 +136,36 @@ def test_a_stage_reads_the_files_and_values_it_lists(
         read = {
             path for path in files if path.startswith(("data/", "metrics/", "models/", "plots/"))
         }
-        deps = {path for path in definition["deps"] if not path.startswith(("src/", "stages/"))}
+        deps = {
+            path for path in definition["deps"] if not path.startswith(("src/", "stages/", "$"))
+        }
         # train reads the weights that it has just written, for the digest that DVC will record.
         assert read - set(definition["outs"]) == deps, name
         # No choice may use the test set.
         assert name in {"evaluate", "gradcam"} or "data/test.bin" not in files
     capsys.readouterr()
+
+
+def test_a_folder_that_a_parameter_names_is_read(
+    tmp_path: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As DVC does, which puts the parameter's value in its place."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my cats").mkdir()
+    (tmp_path / "my cats/one.png").write_text("a picture")
+    definition = {"stages": {"download": {"deps": ["${data.folder}"], "params": ["data.folder"]}}}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(definition))
+    values["data"]["folder"] = "my cats"
+    write_params(tmp_path, values)
+    before = stage.read_inputs("download")
+    assert before.keys() == {"my cats/one.png", "params.yaml: data.folder"}
+    (tmp_path / "my cats/two.png").write_text("another")
+    with pytest.raises(InputError, match=r"it ran: my cats/two\.png;"):
+        stage.check_unchanged("download", before)
+    del values["data"]["folder"]
+    write_params(tmp_path, values)
+    with pytest.raises(InputError, match=r"cannot be read \('folder'\)"):
+        stage.read_inputs("download")
 
 
 def test_an_input_that_changes_is_named(

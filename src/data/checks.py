@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +40,16 @@ def classes_fault(names: Sequence[str]) -> str:
     if not 2 <= len(names) <= MAX_CLASSES:
         return f"has {len(names)} instead of 2 to {MAX_CLASSES} names"
     for label, name in enumerate(names):
-        if not isinstance(name, str) or name.strip().splitlines() != [name]:
+        if not isinstance(name, str) or name.strip().splitlines() != [name] or not is_text(name):
             return f"class {label} is {name!r}, which is no name in one line"
         if name in names[:label]:
             return f"names {name!r} twice"
     return ""
+
+
+def is_text(name: str) -> bool:
+    """Whether a name has no control characters, and none that no file could hold."""
+    return not {category(character) for character in name} & {"Cc", "Cs"}
 
 
 def statistics_fault(report: Mapping[str, Any]) -> str:

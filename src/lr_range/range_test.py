@@ -27,7 +27,7 @@ from src.lr_range.curve import bounds, find_fall, snap, suggest
 from src.lr_range.trend import Curve, blown_up, finite_part
 from src.pipeline.params import LinearRange, LrFind, Range
 from src.training.optimizer import make_optimizer
-from src.training.run import Settings, memory_for_step
+from src.training.run import Settings, key_draws, memory_for_step
 
 with warnings.catch_warnings():
     # It asks tqdm for a notebook's progress bar, which warns outside a notebook.
@@ -109,6 +109,7 @@ def range_test(model: nn.Module, data: TrainingData, find: LrFind, settings: Set
         **fp16_options(settings.precision, device),
     )
     batches = training_loader(data.train, find.num_iter, settings)
+    key_draws(device, settings.seed, 0)
     with contextlib.redirect_stdout(io.StringIO()), memory_for_step(train.batch_size):
         finder.range_test(
             batches,

@@ -15,17 +15,28 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def own_parameters(module: nn.Module) -> int:
+    """How many parameters a module has beside those of the modules in it."""
+    return sum(parameter.numel() for parameter in module.parameters(recurse=False))
+
+
 def summary_rows(model: nn.Module) -> list[tuple[str, tuple[int, ...], int]]:
-    """(layer, output shape, parameters) for each layer and residual block, in calling order."""
+    """(layer, output shape, parameters) for each layer and residual block, in calling order.
+
+    A layer is a module with parameters of its own; those of a block are in the layers it holds.
+    """
     rows: list[tuple[str, tuple[int, ...], int]] = []
-    listed = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, BasicBlock, Bottleneck)
 
-    def note(module: nn.Module, _: Any, output: Tensor) -> None:
-        # A block's parameters are counted in the layers that it holds.
-        own = 0 if next(module.children(), None) else count_parameters(module)
-        rows.append((f"{type(module).__name__}-{len(rows) + 1}", tuple(output.shape[1:]), own))
+    def note(module: nn.Module, _: Any, output: Any) -> None:
+        # Attention, for one, returns its weights too.
+        shape = tuple((output if isinstance(output, Tensor) else output[0]).shape[1:])
+        rows.append((f"{type(module).__name__}-{len(rows) + 1}", shape, own_parameters(module)))
 
-    hooks = [m.register_forward_hook(note) for m in model.modules() if isinstance(m, listed)]
+    hooks = [
+        module.register_forward_hook(note)
+        for module in model.modules()
+        if own_parameters(module) or isinstance(module, BasicBlock | Bottleneck)
+    ]
     was_training = model.training
     try:
         with torch.no_grad():
@@ -41,7 +52,8 @@ def summary(model: nn.Module) -> str:
     """The table of layers with totals and the memory that one image takes, in MB."""
     rows = summary_rows(model)
     outputs = sum(torch.Size(shape).numel() for _, shape, _ in rows)
-    parameters = sum(count for *_, count in rows)
+    parameters = count_parameters(model)
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     # fp32 takes four bytes a number; training keeps each output once and its gradient once.
     sizes = [3 * SIDE * SIDE * 4 / MEGABYTE, outputs * 8 / MEGABYTE, parameters * 4 / MEGABYTE]
     line = "-" * 64
@@ -53,7 +65,7 @@ def summary(model: nn.Module) -> str:
             *body,
             line,
             f"Total parameters: {parameters:,}",
-            f"Trainable parameters: {parameters:,}",
+            f"Trainable parameters: {trainable:,}",
             line,
             f"Input size (MB): {sizes[0]:.2f}",
             f"Forward/backward pass size (MB): {sizes[1]:.2f}",

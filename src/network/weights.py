@@ -10,11 +10,11 @@ from torch import nn
 from src.data.normalize import Normalize
 from src.data.tensors import load_tensors, save_tensors
 from src.device import memory_for, start
-from src.network.blocks import ResNet
 from src.network.resnet import ARCHITECTURES, build_model
 from src.pipeline.errors import InputError, remake
 
 MEND = remake("train")
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,21 @@ def save_weights(path: Path, model: nn.Module, metadata: dict[str, Any]) -> None
     norm = {
         f"{name}.{key}"
         for name, module in model.named_modules()
-        if isinstance(module, nn.BatchNorm2d)
+        if isinstance(module, NORMS)
         for key in module.state_dict()
     }
     state = model.state_dict()
-    tensors = {name: t if name in norm else t.half() for name, t in state.items()}
+    # Whole numbers, say an index into a table, would not survive half precision.
+    tensors = {
+        name: t if name in norm or not t.is_floating_point() else t.half()
+        for name, t in state.items()
+    }
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise InputError(f"{path}: the weights do not fit half precision; lower train.lr")
     save_tensors(path, tensors, metadata)
 
 
-def load_model(path: Path, num_classes: int) -> tuple[ResNet, dict[str, Any]]:
+def load_model(path: Path, num_classes: int) -> tuple[nn.Module, dict[str, Any]]:
     """The trained network in fp32 and eval mode, and the file's metadata.
 
     Raises InputError where the file is damaged or is not for `num_classes` classes.

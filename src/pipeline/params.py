@@ -77,15 +77,18 @@ class Shapes(Section):
 
 
 class Data(Section):
-    source: Literal["cifar10", "shapes"]
+    source: str  # one of src/sources/table.py
     shapes: Shapes
+    folder: Annotated[str, Field(min_length=1)]
+    test_share: Annotated[Float, Field(gt=0, lt=1)]
+    unreadable: Literal["refuse", "skip"]
     val_size: Annotated[int, Field(ge=0)]
     split_seed: Seed
     train_limit: PositiveInt | None
 
 
 class Model(Section):
-    arch: Literal["resnet18", "resnet34", "resnet50"]
+    arch: str  # one of src/network/resnet.py
 
 
 class Optimizer(Section):

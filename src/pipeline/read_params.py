@@ -41,6 +41,7 @@ RULES = {
     "less_than_equal": "is not at most {le}",
     "less_than": "is not below {lt}",
     "literal_error": "is not one of {expected}",
+    "string_too_short": "is empty",
     "too_short": "has fewer than {min_length} entries",
     "too_long": "has more than {max_length} entries",
     "value_error": "{error}",

@@ -6,6 +6,7 @@ hashes its own inputs when it starts and when it ends, and fails where they diff
 """
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ os.environ["MPLBACKEND"] = "agg"
 Inputs = dict[str, Any]
 STARTED = time.perf_counter()
 INTERRUPTED = 130
+TEMPLATE = re.compile(r"\$\{([\w.]+)\}")
 
 
 def seconds_since_start() -> float:
@@ -49,6 +51,19 @@ def files_of(dep: str) -> Iterator[Path]:
             yield file
 
 
+def value_of(params: Any, key: str) -> Any:
+    """The value that `key`, as in train.lr, has in params.yaml; LookupError where there is none."""
+    for part in key.split("."):
+        params = params[part]
+    return params
+
+
+def filled_in(dep: str, params: Any) -> str:
+    """A dep in whose place a parameter may stand, as in ${data.folder}, as DVC reads it."""
+    template = TEMPLATE.fullmatch(dep)
+    return str(value_of(params, template[1])) if template else dep
+
+
 def read_inputs(name: str) -> Inputs:
     """The digest of each file and the value of each param that dvc.yaml names for the stage.
 
@@ -57,13 +72,10 @@ def read_inputs(name: str) -> Inputs:
     try:
         stage = yaml.safe_load(paths.PIPELINE.read_text())["stages"][name]
         params = yaml.safe_load(paths.PARAMS.read_text())
-        files = [file for dep in stage["deps"] for file in files_of(dep)]
+        files = [file for dep in stage["deps"] for file in files_of(filled_in(dep, params))]
         inputs: Inputs = {str(file): sha256_file(file) for file in files}
         for key in stage["params"]:
-            value = params
-            for part in key.split("."):
-                value = value[part]
-            inputs |= leaves(value, f"params.yaml: {key}")
+            inputs |= leaves(value_of(params, key), f"params.yaml: {key}")
     except (yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError, OSError) as error:
         raise InputError(
             "params.yaml, dvc.yaml or an input cannot be read "

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from src.pipeline.errors import InputError
 from src.pipeline.files import write_json
-from src.sources.archive import fault
 
 if TYPE_CHECKING:
     from requests import Response
@@ -24,13 +23,16 @@ PAUSES_S = (1, 2)  # before the second and the third try
 CHUNK_BYTES = 2**16
 GO_ON = "run again to go on from there"
 Check = Callable[[Path], None]
+Fault = Callable[[str, str], InputError]  # of a place and what is wrong there
 
 
-def download(url: str, path: Path, limit: int, check: Check, timeout_s: float) -> None:
+def download(
+    url: str, path: Path, limit: int, check: Check, fault: Fault, timeout_s: float
+) -> None:
     """Fetch `url` to `path`, unless a file that passes `check` is there.
 
     limit: how many bytes are taken at most. check: raises InputError for a wrong file.
-    timeout_s: longest wait to connect, and for the next bytes.
+    fault: makes the InputErrors. timeout_s: longest wait to connect, and for the next bytes.
     Raises InputError; what came over a broken line is kept, and a later call asks for the rest.
     """
     if not url.startswith(("https://", "http://")):
@@ -39,7 +41,7 @@ def download(url: str, path: Path, limit: int, check: Check, timeout_s: float) -
         if not _passes(path, check):
             with _alone(path):
                 if not _passes(path, check):  # another process may have fetched it
-                    _fetch(url, path, limit, check, timeout_s)
+                    _fetch(url, path, limit, check, fault, timeout_s)
     except OSError as error:
         raise fault(url, f"cannot be stored ({error})") from error
 
@@ -66,10 +68,10 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def _fetch(url: str, path: Path, limit: int, check: Check, timeout_s: float) -> None:
+def _fetch(url: str, path: Path, limit: int, check: Check, fault: Fault, timeout_s: float) -> None:
     part = path.with_name(f"{path.name}.part")
     for pause in (*PAUSES_S, None):
-        failure = _try(url, part, limit, timeout_s) or _refusal(url, part, check)
+        failure = _try(url, part, limit, fault, timeout_s) or _refusal(url, part, check)
         if failure is None:
             part.replace(path)
             _drop(part)
@@ -79,13 +81,13 @@ def _fetch(url: str, path: Path, limit: int, check: Check, timeout_s: float) -> 
         time.sleep(pause)
 
 
-def _try(url: str, part: Path, limit: int, timeout_s: float) -> InputError | None:
+def _try(url: str, part: Path, limit: int, fault: Fault, timeout_s: float) -> InputError | None:
     """Receive the rest of the part; a failure that another try may mend is returned."""
     from requests import RequestException
     from urllib3.exceptions import HTTPError
 
     try:
-        _receive(url, part, limit, timeout_s)
+        _receive(url, part, limit, fault, timeout_s)
     except (RequestException, HTTPError) as error:
         return fault(url, _reason(error, timeout_s))
     return None
@@ -101,7 +103,7 @@ def _refusal(url: str, part: Path, check: Check) -> InputError | None:
     return None
 
 
-def _receive(url: str, part: Path, limit: int, timeout_s: float) -> None:
+def _receive(url: str, part: Path, limit: int, fault: Fault, timeout_s: float) -> None:
     """Append to the part until the file's end."""
     from tqdm import tqdm
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -55,6 +56,20 @@ def prepare(
 def memory_for_step(images: int) -> AbstractContextManager[None]:
     """InputError where the memory is too small for a step of so many images."""
     return memory_for(f"train.batch_size: a step of {images:,} images", "lower it (params.yaml)")
+
+
+def key_draws(device: torch.device, seed: int, step: int) -> None:
+    """Let what dropout and the like draw in a step depend on seed and step alone.
+
+    They draw from torch's own generators, whose state no checkpoint holds.
+    """
+    # Mixed, because the CPU's generator takes no more than 32 bits of a seed.
+    key = int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+    torch.default_generator.manual_seed(key)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(key)
+    elif device.type == "mps":
+        torch.mps.manual_seed(key)
 
 
 class Run:
@@ -110,6 +125,7 @@ class Run:
 
     def train_step(self, images: Tensor, labels: Tensor) -> None:
         """One update from (B, 32, 32, 3) uint8 images; nothing waits for the device."""
+        key_draws(self.settings.device, self.settings.seed, self.step)
         with memory_for_step(len(images)):
             if self.mixture is not None:
                 self.mixture.prepare(self.step)

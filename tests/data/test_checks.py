@@ -63,6 +63,8 @@ GOOD = labelled(6)
         ({"classes": ["cat"]}, "classes: has 1 instead of 2 to 256 names"),
         ({"classes": [str(i) for i in range(257)]}, "classes: has 257 instead of 2 to 256 names"),
         ({"classes": [*THREE, "dog"]}, "classes: names 'dog' twice"),
+        ({"classes": [*THREE, "a\tb"]}, r"class 3 is 'a\tb', which is no name in one line"),
+        ({"classes": [*THREE, "\udcff"]}, r"class 3 is '\udcff', which is no name in one line"),
         ({"classes": [*THREE, ""]}, "classes: class 3 is '', which is no name in one line"),
         ({"classes": [*THREE, " bee"]}, "classes: class 3 is ' bee', which is no name in one"),
         ({"classes": [*THREE, "a\nb"]}, "classes: class 3 is 'a\\nb', which is no name in one"),

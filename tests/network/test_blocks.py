@@ -11,9 +11,10 @@ from src.network.resnet import ARCHITECTURES
 
 def pair(arch: str) -> tuple[blocks.ResNet, theirs.ResNet]:
     """Ours and torchvision's, from one seed, the latter with our stem."""
-    block, depths = ARCHITECTURES[arch]
+    build = ARCHITECTURES[arch]
+    block, depths = build.args  # type: ignore[attr-defined]
     torch.manual_seed(3)
-    ours = blocks.ResNet(block, depths, 10)
+    ours = build(10)
     torch.manual_seed(3)
     other = theirs.ResNet(getattr(theirs, block.__name__), depths, num_classes=10)
     other.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)

@@ -1,10 +1,17 @@
-"""build_model gives exactly the CIFAR ResNet-18 and its deeper variants."""
+"""build_model gives exactly the CIFAR ResNets, and any other network that the table names."""
+
+from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+from torchvision.models import mobilenet_v3_small
 
-from src.network.resnet import build_model
-from src.network.summary import count_parameters
+from src.network.conv import Conv2d
+from src.network.resnet import ARCHITECTURES, Linear, build_model
+from src.network.summary import count_parameters, summary
+from src.network.weights import load_model, save_weights
+from src.pipeline.errors import InputError
 
 
 def test_resnet18_has_11173962_parameters() -> None:
@@ -55,3 +62,82 @@ def test_two_classes_that_bf16_cannot_tell_apart() -> None:
         model.fc.bias.copy_(torch.tensor([100.0, 100.1]))
     with torch.autocast("cpu", torch.bfloat16):
         assert model(torch.zeros(1, 3, 32, 32)).argmax(1).item() == 1
+
+
+def test_an_unknown_network_is_named_beside_those_that_there_are() -> None:
+    known = "is not one of resnet18, resnet34, resnet50"
+    with pytest.raises(InputError, match=rf"^model\.arch: 'vgg' {known} \(params\.yaml\)$"):
+        build_model("vgg", 10)
+
+
+class Indexed(nn.Module):
+    """Nothing like a ResNet: bias, groups, layer norm, attention, a table of whole numbers."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 8, stride=8)
+        self.mixed = nn.Conv2d(16, 16, 3, padding=1, groups=4)
+        self.norm = nn.LayerNorm(16)
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+        self.head = nn.Linear(16, classes)
+        self.scale = nn.Parameter(torch.ones(16))
+        self.register_buffer("order", torch.arange(4001, 4017))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = self.norm(self.mixed(self.stem(images)).flatten(2).transpose(1, 2))
+        tokens = self.attention(tokens, tokens, tokens)[0] * self.scale
+        return self.head(tokens[:, self.order - 4001].mean(1))
+
+
+OTHERS = {
+    "mobilenet": lambda classes: mobilenet_v3_small(num_classes=classes),
+    "indexed": Indexed,
+}
+
+
+@pytest.mark.parametrize("arch", OTHERS)
+def test_any_module_can_be_the_network(
+    arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is initialised by the seed, ends in fp32, is summed up, stored and read again."""
+    monkeypatch.setitem(ARCHITECTURES, arch, OTHERS[arch])
+    model = build_model(arch, 7, seed=5)
+    assert [type(m) for m in model.modules() if isinstance(m, nn.Linear)][-1] is Linear
+    assert sum(isinstance(m, Linear) for m in model.modules()) == 1
+    same = build_model(arch, 7, seed=5).state_dict()
+    assert all(torch.equal(same[name], tensor) for name, tensor in model.state_dict().items())
+    assert f"Total parameters: {count_parameters(model):,}" in summary(model)
+    path = tmp_path / "model.safetensors"
+    save_weights(path, model, {"arch": arch})
+    again = load_model(path, 7)[0].state_dict()
+    for name, tensor in model.state_dict().items():
+        # Half precision keeps 11 bits of a number, but would not keep 4001.
+        rtol = 2**-11 if tensor.is_floating_point() else 0
+        assert torch.allclose(again[name].double(), tensor.double(), rtol, 1e-7), name
+
+
+def test_the_faster_convolutions_leave_another_network_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that they can serve are replaced; the gradients stay what torch gives."""
+    monkeypatch.setitem(ARCHITECTURES, "mobilenet", OTHERS["mobilenet"])
+    model, images = build_model("mobilenet", 7), torch.rand(4, 3, 32, 32)
+    replaced = [module for module in model.modules() if isinstance(module, Conv2d)]
+    assert replaced
+    results = []
+    for _ in range(2):
+        model.zero_grad()
+        torch.manual_seed(0)
+        logits = model.train()(images)
+        logits.logsumexp(1).sum().backward()
+        results.append([logits, *(p.grad for p in model.parameters())])
+        for module in replaced:
+            module.__class__ = nn.Conv2d
+    for with_products, without in zip(*results, strict=True):
+        assert torch.allclose(with_products, without, rtol=1e-3, atol=1e-4)
+
+
+def test_a_network_that_ignores_the_classes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ARCHITECTURES, "mine", lambda _: Indexed(1000))
+    with pytest.raises(InputError, match=r"mine gives one image \(1, 1000\) numbers, not \(1, 7\)"):
+        build_model("mine", 7)

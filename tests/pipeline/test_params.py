@@ -101,7 +101,7 @@ BAD = [
         1e-5,
         "lr_find.exponential: end_lr 1e-05 is not above start_lr 0.0001",
     ),
-    ("model.arch", "vgg", "model.arch: 'vgg' is not one of 'resnet18', 'resnet34' or 'resnet50'"),
+    ("model.arch", 18, "model.arch: 18 is not text"),
     ("augment", [{"Normalize": {"p": 1.0}}], "augment: Normalize has no place here"),
     ("augment", [{"ToTensorV2": {"p": 1.0}}], "augment: ToTensorV2 has no place here"),
     ("augment", [{"HorizontalFlip": {}}], "augment: HorizontalFlip must state p"),
@@ -141,6 +141,12 @@ BAD = [
     ("evaluate.corruptions", -1, "evaluate.corruptions: -1 is not at least 0"),
     ("gradcam.mistakes", 0, "gradcam.mistakes: 0 is not at least 1"),
     ("data.train_limit", 0, "data.train_limit: 0 is not at least 1"),
+    ("data.source", None, "data.source: None is not text"),
+    ("data.folder", "", "data.folder: '' is empty"),
+    ("data.folder", 5, "data.folder: 5 is not text"),
+    ("data.test_share", 0, "data.test_share: 0 is not above 0"),
+    ("data.test_share", 1.0, "data.test_share: 1.0 is not below 1"),
+    ("data.unreadable", "ignore", "data.unreadable: 'ignore' is not one of 'refuse' or 'skip'"),
 ]
 
 

@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 
 from src.data.records import RECORD_BYTES, canonical_order
-from src.sources.archive import CLASS_NAMES, TEST_BATCH, TRAIN_BATCHES
-from src.sources.cifar10 import load_cifar10
+from src.sources.cifar import load_archive
 from tests.sources.tiny_archive import (
     ARCHIVE,
+    CLASS_NAMES,
     NAME,
     NAMES,
     RECORDS,
     SOURCE,
     TEST,
+    TEST_BATCH,
     TRAIN,
+    TRAIN_BATCHES,
     layout,
     listing,
     pack,
@@ -29,7 +31,7 @@ from tests.sources.tiny_archive import (
 
 @pytest.fixture
 def load(tmp_path, monkeypatch):
-    """Call load_cifar10 on an archive of these bytes; the call must leave nothing behind."""
+    """Call load_archive on an archive of these bytes; the call must leave nothing behind."""
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
     monkeypatch.chdir(inner)
@@ -40,7 +42,7 @@ def load(tmp_path, monkeypatch):
         path.write_bytes(content)
         before = listing(tmp_path)
         try:
-            return load_cifar10(path, SOURCE)
+            return load_archive(SOURCE, path)
         finally:
             assert listing(tmp_path) == before
             assert path.read_bytes() == content
@@ -147,7 +149,7 @@ def recursion():
 BATCH = RECORDS * RECORD_BYTES
 
 
-BINARY = "the binary version is at https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz and is "
+BINARY = f"the binary version is at {SOURCE.url} and is "
 PYTHON = f"python version, which is never read, because loading a pickle can run code; {BINARY}"
 NOT_THE_NAMES = f"{CLASS_NAMES} does not hold {', '.join(NAMES)}"
 
@@ -244,14 +246,14 @@ def test_a_local_archive_must_be_the_absolute_path_of_a_file(tmp_path, monkeypat
         "folder": tmp_path,
         "fifo": tmp_path / "fifo",
     }[wrong]
-    sentence = refusal(load_cifar10, place, SOURCE)
+    sentence = refusal(load_archive, SOURCE, place)
     what = "is not an absolute path" if wrong == "relative" else "is not there, or not a file"
     assert sentence.startswith(f"{place}: {what}; ")
 
 
 def test_a_local_archive_that_cannot_be_looked_at_is_named(tmp_path):
     place = tmp_path / ("long" * 100)
-    sentence = refusal(load_cifar10, place, SOURCE)
+    sentence = refusal(load_archive, SOURCE, place)
     # Newer versions of Python say that the file does not exist.
     whats = ("cannot be read (File name too long); ", "is not there, or not a file; ")
     assert sentence.startswith(tuple(f"{place}: {what}" for what in whats))

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 
 from src.sources import download
-from src.sources.cifar10 import fetch, load_cifar10
+from src.sources.cifar import fetch, load_archive
 from tests.conftest import ROOT
 from tests.sources.server import cut, send, send_rest, serving
 from tests.sources.tiny_archive import ARCHIVE, NAME, SOURCE, listing, refusal
@@ -93,7 +93,7 @@ def test_without_a_network_one_sentence_names_the_address_and_three_ways_out(tmp
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         source = replace(SOURCE, url=f"http://127.0.0.1:{taken.getsockname()[1]}/{NAME}")
-        sentence = refusal(load_cifar10, None, source, tmp_path)
+        sentence = refusal(load_archive, source, None, tmp_path)
     assert sentence.startswith(f"{source.url}: cannot be reached (ConnectionError); ")
     assert "CIFAR10_URL=https://" in sentence
     assert capfd.readouterr() == ("", "")
@@ -209,7 +209,7 @@ def test_the_bar_shows_on_a_terminal_only_and_ends_its_line_after_a_failure(tmp_
 
 def test_importing_it_loads_neither_torch_nor_requests():
     names = "{'torch', 'requests', 'urllib3', 'platformdirs'}"
-    code = f"import sys, src.sources.cifar10; print({names} & set(sys.modules))"
+    code = f"import sys, src.sources.cifar; print({names} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
     )

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from src.sources import download
-from src.sources.cifar10 import fetch
+from src.sources.cifar import fetch
 from tests.conftest import ROOT
 from tests.sources.server import cut, send, send_rest, serving
 from tests.sources.tiny_archive import ARCHIVE, NAME, listing, refusal
@@ -143,8 +143,8 @@ def test_a_killed_download_leaves_no_archive_and_the_next_one_goes_on(tmp_path):
     with serving(stall, send_rest) as (source, asked):
         code = f"""
 from pathlib import Path
-from src.sources import cifar10
-cifar10.fetch(cifar10.{source!r}, Path({str(tmp_path)!r}))
+from src.sources import archive, cifar
+cifar.fetch(archive.{source!r}, Path({str(tmp_path)!r}))
 """
         with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as process:
             assert half.wait(20)

@@ -4,17 +4,17 @@ import gzip
 import hashlib
 import io
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from src.data.records import RECORD_BYTES, content_digest
 from src.pipeline.errors import InputError
-from src.sources.archive import CLASS_NAMES, TEST_BATCH, TRAIN_BATCHES
-from src.sources.cifar10 import Source
+from src.sources.cifar import CIFAR10
 
 RECORDS = 4  # in each batch
-
+TRAIN_BATCHES, (TEST_BATCH,), CLASS_NAMES = list(CIFAR10.train), CIFAR10.test, CIFAR10.names
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
@@ -57,14 +57,15 @@ def pack(members, *more, level=1):
 ARCHIVE = pack(layout())
 
 
-SOURCE = Source(
+SOURCE = replace(
+    CIFAR10,
     url="http://127.0.0.1/" + NAME,
     size=len(ARCHIVE),
     md5=hashlib.md5(ARCHIVE).hexdigest(),
+    train=dict.fromkeys(TRAIN_BATCHES, RECORDS),
+    test={TEST_BATCH: RECORDS},
     train_digest=content_digest(TRAIN),
     test_digest=content_digest(TEST),
-    batch_records=RECORDS,
-    classes=tuple(NAMES),
 )
 
 

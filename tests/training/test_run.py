@@ -1,12 +1,14 @@
 """A run does, step by step and epoch by epoch, what its parameters say."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from src.data.augment import Augment
 from src.data.batches import BatchKeys
@@ -15,7 +17,7 @@ from src.pipeline.params import Params
 from src.training.checkpoint import Checkpoint
 from src.training.run import Run
 from tests.conftest import tiny_data
-from tests.tiny import DECISIVE, new_run, params, plateau
+from tests.tiny import DECISIVE, TinyNet, new_run, params, plateau, rates, settings
 
 
 def test_training_sees_the_augmented_images() -> None:
@@ -101,6 +103,32 @@ def ends_alike(wanted: Params, precision: str, tmp_path: Path) -> None:
     for ours, theirs in ((whole.model, second.model), (whole.result, second.result)):
         for name, value in ours.state_dict().items():
             assert torch.equal(value, theirs.state_dict()[name]), name
+
+
+def test_a_network_that_draws_is_restored_to_the_bit() -> None:
+    """Dropout draws by seed and step, whatever was drawn before."""
+    wanted = params(epochs=1)
+
+    def new(seed: int = 0) -> Run:
+        model = nn.Sequential(TinyNet(), nn.Dropout(0.5))
+        how = replace(settings(wanted), seed=seed)
+        return Run(model, tiny_data(), how, rates(wanted, 0.1))
+
+    whole, first, second, other = new(), new(), new(), new(seed=1)
+    advance(whole, 6)
+    advance(first, 4)
+    second.restore(first.state())
+    torch.rand(3)
+    advance(second, 2)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name]), name
+    kept = []
+    for run in (new(), new(), other):
+        run.model[1].register_forward_hook(lambda *given: kept.append(given[-1] == 0))
+        advance(run, 2)
+    assert torch.equal(kept[0], kept[2])
+    assert not torch.equal(kept[0], kept[1])
+    assert not torch.equal(kept[0], kept[4])
 
 
 def test_a_step_too_large_for_the_memory_is_named() -> None:

@@ -10,7 +10,7 @@ from src.data.dataset import describe
 from src.data.records import canonical_order
 from src.pipeline.errors import InputError
 from src.pipeline.params import Params
-from src.sources.cifar10 import CIFAR10, fetch, load_cifar10
+from src.sources.cifar import CIFAR10, fetch, load_archive
 from stages import download as stage
 from tests.conftest import tiny_values
 from tests.sources.server import send, serving
@@ -35,8 +35,8 @@ OTHER = pack(layout(test=np.roll(TEST, 1, axis=1) % 10))
 
 def test_a_download_is_kept_so_that_the_next_needs_no_server(tmp_path):
     with serving(send) as (source, asked):
-        first = load_cifar10(None, source, tmp_path / "cache")
-    again = load_cifar10(None, source, tmp_path / "cache")
+        first = load_archive(source, None, tmp_path / "cache")
+    again = load_archive(source, None, tmp_path / "cache")
     assert [headers["path"] for headers in asked] == [f"/{NAME}"]
     assert listing(tmp_path) == ["cache", f"cache/{NAME}", f"cache/{LOCK}"]
     assert first[0].tobytes() == again[0].tobytes() == canonical_order(TRAIN).tobytes()
@@ -51,18 +51,18 @@ def test_the_cache_is_the_users_unless_another_is_named(tmp_path, monkeypatch):
 def test_a_mirror_may_hold_a_copy_packed_anew(tmp_path):
     assert len(ARCHIVE) < len(REPACKED)
     with serving(lambda handler: send(handler, body=REPACKED)) as (mirror, asked):
-        train, test, _ = load_cifar10(None, SOURCE, tmp_path, mirror.url)
-        load_cifar10(None, SOURCE, tmp_path, mirror.url)
+        train, test, _ = load_archive(SOURCE, None, tmp_path, mirror.url)
+        load_archive(SOURCE, None, tmp_path, mirror.url)
     assert len(asked) == 1
     assert train.tobytes() == canonical_order(TRAIN).tobytes()
     assert test.tobytes() == canonical_order(TEST).tobytes()
-    load_cifar10(None, SOURCE, tmp_path)  # it is CIFAR-10, whoever asks
+    load_archive(SOURCE, None, tmp_path)  # it is CIFAR-10, whoever asks
     assert listing(tmp_path) == [NAME, LOCK]
 
 
 def test_a_mirror_with_other_images_is_refused_by_its_address(tmp_path):
     with serving(lambda handler: send(handler, body=OTHER)) as (mirror, _):
-        sentence = refusal(load_cifar10, None, SOURCE, tmp_path, mirror.url)
+        sentence = refusal(load_archive, SOURCE, None, tmp_path, mirror.url)
     assert sentence.startswith(f"{mirror.url}: its test images are not the official ones")
     assert listing(tmp_path) == [LOCK]
 
@@ -81,12 +81,13 @@ def test_a_mirror_has_room_for_a_copy_without_compression_and_no_more(tmp_path):
     assert f"{mirror.url}: sends more than {len(ARCHIVE) * 6 // 5:,} bytes" in sentence
 
 
-def test_the_stage_takes_the_mirror_from_the_environment(monkeypatch):
-    monkeypatch.delenv("CIFAR10_ARCHIVE", raising=False)
-    monkeypatch.setenv("CIFAR10_URL", "ftp://127.0.0.1/x")
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_the_stage_takes_the_mirror_from_the_environment(monkeypatch, name):
+    monkeypatch.delenv(f"{name.upper()}_ARCHIVE", raising=False)
+    monkeypatch.setenv(f"{name.upper()}_URL", "ftp://127.0.0.1/x")
     monkeypatch.setattr("platformdirs.user_cache_path", lambda _: Path("/nowhere"))
     values = tiny_values()
-    values["data"]["source"] = "cifar10"
+    values["data"]["source"] = name
     with pytest.raises(InputError, match=r"^ftp://127.0.0.1/x: is not an http or https address"):
         stage.main(Params.model_validate(values), {})
 
@@ -97,7 +98,7 @@ def test_the_stage_takes_the_mirror_from_the_environment(monkeypatch):
     reason="CIFAR10_ARCHIVE=/absolute/path/cifar-10-binary.tar.gz is not set",
 )
 def test_the_real_archive_has_the_pinned_content():
-    train, test, class_names = load_cifar10(Path(os.environ["CIFAR10_ARCHIVE"]))
+    train, test, class_names = load_archive(CIFAR10, Path(os.environ["CIFAR10_ARCHIVE"]))
     assert class_names == NAMES
     assert (len(train), len(test)) == (50_000, 10_000)
     values = describe(train, test)

@@ -1,0 +1,113 @@
+"""Which pictures lie in a folder, and of which class each one is: names alone, nothing is read.
+
+A folder has one folder of pictures for each class, or it has such folders in train/ and in test/.
+Files and folders whose names begin with a dot are passed over, and so are files beside the
+folders of the classes.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from unicodedata import normalize
+
+from src.data.checks import classes_fault
+from src.pipeline.errors import InputError
+
+TRAIN, TEST = "train", "test"
+# What Windows puts beside pictures by itself.
+DROPPINGS = {"desktop.ini", "thumbs.db"}
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that should be a picture. part: train or test, empty where that is to be chosen."""
+
+    path: Path
+    name: str  # of its class
+    part: str
+
+
+def list_files(root: Path) -> list[File]:
+    """The files of all classes, in the order of their paths.
+
+    Raises InputError where `root` is laid out in another way, and for classes that cannot be.
+    """
+    folders = folders_in(root)
+    parts = [folder for folder in folders if folder.name in {TRAIN, TEST}]
+    if len(parts) < 2:
+        files = files_in(root, "")
+        check_classes(root, files)
+        return files
+    for other in folders:
+        if other not in parts:
+            raise InputError(
+                f"{shown(other)}: lies beside {TRAIN} and {TEST}, so it is neither a class nor one "
+                f"of the two; move its pictures into {TRAIN} (data.val_size holds some out)"
+            )
+    files = [file for folder in parts for file in files_in(folder, folder.name)]
+    check_classes(root, files)
+    return files
+
+
+def files_in(root: Path, part: str) -> list[File]:
+    """The files in each class's folder in `root`."""
+    found: dict[str, list[Path]] = {}
+    for folder in folders_in(root):
+        name = normalize("NFC", folder.name)  # Macs part é into e and an accent
+        if name in found:
+            raise InputError(f"{shown(folder)}: another folder has the same name; rename one")
+        if inner := folders_in(folder):
+            raise InputError(
+                f"{shown(inner[0])}: is a folder in the folder of a class; move its pictures up, "
+                f"or name the folder that holds the classes with data.folder (params.yaml)"
+            )
+        found[name] = [path for path in entries(folder) if path.name.lower() not in DROPPINGS]
+        if not found[name]:
+            raise InputError(f"{shown(folder)}: holds no picture; put some there, or remove it")
+    return [File(path, name, part) for name, paths in found.items() for path in paths]
+
+
+def folders_in(root: Path) -> list[Path]:
+    folders = [path for path in entries(root) if path.is_dir()]
+    for folder in folders:
+        if folder.is_symlink():
+            raise InputError(
+                f"{shown(folder)}: is a link to a folder, in which DVC would not notice a new "
+                "picture; put the folder itself there"
+            )
+    return folders
+
+
+def entries(folder: Path) -> list[Path]:
+    """What lies in a folder, sorted, without hidden files."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise InputError(
+            f"{shown(folder)}: cannot be read as a folder ({error.strerror}); data.folder "
+            "(params.yaml) must name one that holds a folder of pictures for each class"
+        ) from error
+
+
+def check_classes(root: Path, files: list[File]) -> None:
+    """InputError for class names that cannot be, and where train and test have others."""
+    classes = defaultdict(set)
+    for file in files:
+        classes[file.part].add(file.name)
+    names = sorted(set().union(*classes.values()))
+    if fault := classes_fault(names):
+        raise InputError(
+            f"{shown(root)}: {fault}; each folder in it is a class and gives the class its name"
+        )
+    for part, there in classes.items():
+        for name in names:
+            if name not in there:
+                raise InputError(
+                    f"{shown(root / part / name)}: is missing; every class needs pictures in "
+                    f"{TRAIN} and in {TEST}"
+                )
+
+
+def shown(path: Path) -> str:
+    """A path that can be printed, whatever bytes its name has."""
+    return str(path).encode(errors="replace").decode()
