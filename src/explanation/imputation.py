@@ -46,8 +46,10 @@ def imputed(images: Images, removed: Removed) -> Images:
     """The images with each removed pixel at the weighted mean of its neighbours.
 
     Removed neighbours count too, so all removed pixels of an image are solved for together.
-    Raises LinAlgError for an image of which no pixel is left.
+    Raises ValueError for an image of which no pixel is left.
     """
+    if removed.all(axis=(1, 2)).any():
+        raise ValueError("an image cannot be imputed when all its pixels are removed")
     pairs = zip(images, removed, strict=True)
     return np.stack([solve(image, gone) for image, gone in pairs]).astype(np.float32)
 
