@@ -46,7 +46,7 @@ def test_the_noise_is_that_of_the_authors() -> None:
     filled = fills(IMAGES, np.random.default_rng(1))["linear"](REMOVED)
     noise = (filled - imputed(IMAGES, REMOVED))[REMOVED]
     assert noise.std() == pytest.approx(NOISE, rel=0.1)
-    assert NOISE == NoisyLinearImputer().noise
+    assert NoisyLinearImputer().noise == NOISE
 
 
 def test_blur_leaves_colours_and_no_shapes() -> None:

@@ -33,7 +33,9 @@ def test_the_error_is_that_of_scipy() -> None:
 
 def test_a_constant_distance_is_the_lead() -> None:
     """However much the images differ, a paired difference that is the same has no error."""
-    ahead = {way: curves - (1 if way[1] == "deletion" else -1) for way, curves in CURVES[OWN].items()}
+    ahead = {
+        way: curves - (1 if way[1] == "deletion" else -1) for way, curves in CURVES[OWN].items()
+    }
     for lead in leads_of("layer", {OWN: ahead, **dict.fromkeys(CONTROLS, CURVES[OWN])}):
         assert lead.lead == pytest.approx(1)
         assert lead.error == pytest.approx(0, abs=1e-12)
@@ -59,7 +61,8 @@ def test_points_tell_heights_and_paired_differences() -> None:
     (point,) = [
         p
         for p in points
-        if (p.map, p.fill, p.curve, p.share) == ("edges", "blur", "insertion", SHARES["insertion"][2])
+        if (p.map, p.fill, p.curve, p.share)
+        == ("edges", "blur", "insertion", SHARES["insertion"][2])
     ]
     own, edges = CURVES[OWN]["blur", "insertion"][:, 2], CURVES["edges"]["blur", "insertion"][:, 2]
     assert point.log_odds == pytest.approx(edges.mean())

