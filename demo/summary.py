@@ -27,9 +27,9 @@ def summary(metrics: dict[str, Any]) -> str:
         f"({train['epochs']} epochs, {train['precision']}).\n"
         f"The range test gave bounds {found['base_lr']:g} to {found['max_lr']:g}; "
         f"training peaked at {train['lr']:g}.\n"
-        f"Pixels that Grad-CAM names at {layer} matter more to the prediction than those it names in\n"
-        f"other images of the same class: by {why[layer]:.2f} ± {why[layer + '_error']:.2f} in "
-        f"log-odds.\n\n{NEXT}"
+        f"Grad-CAM's maps at {layer} lead those of other images of the same class by "
+        f"{why[layer]:.2f} ± {why[layer + '_error']:.2f}\n"
+        f"in log-odds: how much more the prediction rests on the pixels that they name.\n\n{NEXT}"
     )
 
 

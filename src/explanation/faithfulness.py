@@ -1,6 +1,6 @@
 """How much the prediction rests on the pixels that a map names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from src.data.records import Split
 from src.device import memory_for
 from src.explanation.controls import (
     Indices,
+    Maps,
     comparable,
     edge_maps,
     others_of_class,
@@ -70,17 +71,9 @@ def measure(
     sizes = resolutions(trained, layers, test.images)
     with memory_for(f"faithfulness of {len(rows):,} images", MEND):
         images, trial = prepare(trained, test.images[rows], predicted[rows], draws)
-        shared = shared_controls(images, trial, draws)
-        points, leads = [], []
-        for name in layers:
-            own, of_class = maps[name]
-            curves = {OWN: trial.curves(own), SAME_CLASS: trial.curves(of_class), **shared}
-            if sizes[name] != own.shape[1:]:
-                # At full resolution the blobs are the pixels in random order.
-                blobs = random_maps(len(rows), sizes[name], own.shape[1:], draws)
-                curves["blobs"] = trial.curves(blobs)
-            points += points_of(name, curves)
-            leads += leads_of(name, curves)
+        curves = curves_by_layer(maps, sizes, images, trial, draws)
+    points = [point for name, each in curves.items() for point in points_of(name, each)]
+    leads = [lead for name, each in curves.items() for lead in leads_of(name, each)]
     return Faithfulness(len(rows), points, leads)
 
 
@@ -96,8 +89,26 @@ def prepare(
     return images, Trial(trained, targets, whole, ties, fills(images, draws))
 
 
-def shared_controls(images: Images, trial: Trial, draws: Generator) -> dict[str, Curves]:
-    """The curves of the controls that are the same for all layers."""
-    size = images.shape[1:3]
-    pixels = trial.curves(random_maps(len(images), size, size, draws))
-    return {"pixels": pixels, "blobs": pixels, "edges": trial.curves(edge_maps(images))}
+def curves_by_layer(
+    maps: Mapping[str, tuple[Maps, Maps]],
+    sizes: Mapping[str, tuple[int, int]],
+    images: Images,
+    trial: Trial,
+    draws: Generator,
+) -> dict[str, dict[str, Curves]]:
+    """For each layer the curves of its own maps and of the controls, by name.
+
+    maps: own maps (n, H, W), and those of others of the class; sizes: the layers' resolutions.
+    """
+    full = images.shape[1:3]
+    pixels = trial.curves(random_maps(len(images), full, full, draws))
+    edges = trial.curves(edge_maps(images))
+    found = {}
+    for name, (own, of_class) in maps.items():
+        # At full resolution blobs are pixels.
+        blobs = pixels
+        if sizes[name] != full:
+            blobs = trial.curves(random_maps(len(images), sizes[name], full, draws))
+        found[name] = {OWN: trial.curves(own), SAME_CLASS: trial.curves(of_class)}
+        found[name] |= {"blobs": blobs, "pixels": pixels, "edges": edges}
+    return found
