@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -74,10 +75,9 @@ def gradcam_ratios(rounds: int = 5, batch: int = 100) -> dict[str, float]:
     ratios: dict[str, list[float]] = {f"layer{n}": [] for n in range(1, 5)}
     for turn in range(rounds + 1):
         for layer, found in ratios.items():
-            bare = median_seconds(lambda at=layer: passes(model, at, images, precision), 1)
-            ours = median_seconds(
-                lambda at=layer: grad_cam(model, [at], images, targets, precision), 1
-            )
+            bare = median_seconds(partial(passes, model, layer, images, precision), 1)
+            explain = partial(grad_cam, model, [layer], images, targets, precision)
+            ours = median_seconds(explain, 1)
             if turn:  # the first round warms up
                 found.append(ours / bare)
     return {layer: statistics.median(found) for layer, found in ratios.items()}

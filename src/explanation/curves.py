@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from src.data.normalize import to_device
 from src.device import autocast
 from src.explanation.imputation import FILLS, Fill, Images, Removed
 from src.network.weights import Trained
@@ -42,19 +43,20 @@ def removed_at(ranks: Ranks, curve: str, share: float) -> Removed:
 
 @torch.no_grad()
 def log_odds(trained: Trained, images: Images, targets: Tensor) -> Scores:
-    """(N,) log of p / (1 - p) for the target's probability p.
+    """(N,) log of p / (1 - p) for the probability p of each image's target.
 
+    images: (N, H, W, 3) normalised; targets: (N,) on the CPU.
     A probability hardly moves near 1, and how near it is depends on label smoothing and on the
     temperature of the logits; of the log-odds both change little but the scale.
     """
-    found = []
+    device, found = trained.normalize.device, []
     for start in range(0, len(images), BATCH):
         batch = torch.from_numpy(images[start : start + BATCH]).permute(0, 3, 1, 2)
         classes = targets[start : start + BATCH, None]
-        with autocast(trained.precision, targets.device):
-            logits = trained.model(batch.to(targets.device)).double()
+        with autocast(trained.precision, device):
+            logits = trained.model(to_device(batch, device)).cpu().double()
         rest = logits.scatter(1, classes, -torch.inf).logsumexp(1)
-        found.append((logits.gather(1, classes)[:, 0] - rest).cpu().numpy())
+        found.append((logits.gather(1, classes)[:, 0] - rest).numpy())
     return np.concatenate(found)
 
 
@@ -62,7 +64,7 @@ def log_odds(trained: Trained, images: Images, targets: Tensor) -> Scores:
 class Trial:
     """Images on which maps are tried, with all that the maps have in common there.
 
-    targets: (N,) classes on the device; whole: (N,) log-odds of the images as they are; ties:
+    targets: (N,) classes, on the CPU; whole: (N,) log-odds of the images as they are; ties:
     (N, H, W) draws that decide where a map ties; fills: by name.
     """
 

@@ -83,7 +83,7 @@ def prepare(
     """The images (n, H, W, 3) normalised, and what their maps are tried with."""
     inputs = trained.normalize(torch.from_numpy(pixels))
     images = inputs.permute(0, 2, 3, 1).cpu().numpy()
-    targets = torch.from_numpy(predicted).to(inputs.device)
+    targets = torch.from_numpy(predicted)
     whole = log_odds(trained, images, targets)
     ties = draws.random(images.shape[:3])
     return images, Trial(trained, targets, whole, ties, fills(images, draws))
