@@ -28,7 +28,7 @@ PROBE = {
     "data.val_size": 500,
     "train.epochs": 2,
     "lr_find.num_iter": 40,
-    "gradcam.faithfulness_images": 40,
+    "gradcam.faithfulness_images": 8,
 }
 SWITCHES = ("DEVICE", "THREADS", "WORKERS", "CIFAR10_ARCHIVE")
 Outputs = dict[str, bytes]

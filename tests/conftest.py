@@ -59,7 +59,8 @@ def tiny_values() -> dict[str, Any]:
     values["lr_find"] |= {"num_iter": 40, "exponential": {"start_lr": 0.0003, "end_lr": 1.0}}
     values["train"] |= {"lr": 0.02, "epochs": 2, "batch_size": 32, "resolution": [16, 32]}
     values["train"] |= {"schedule": "plateau", "label_smoothing": 0.0}
-    values["gradcam"] |= {"samples": 2, "mistakes": 4, "faithfulness_images": 20}
+    values["gradcam"] |= {"samples": 2, "mistakes": 4}
+    values["gradcam"] |= {"faithfulness_images": 2, "faithfulness_others": 2}
     return values
 
 
@@ -124,8 +125,7 @@ def make_project(folder: Path, values: dict[str, Any]) -> Path:
     shutil.copy(ROOT / ".dvc/config", folder / ".dvc")
     (folder / "page").mkdir()
     shutil.copy(ROOT / "page/plots.html", folder / "page")
-    (folder / ".dvc/plots").mkdir(exist_ok=True)
-    shutil.copy(ROOT / ".dvc/plots/log_x.json", folder / ".dvc/plots")
+    shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots", dirs_exist_ok=True)
     run(folder, "git", "add", ".")
     run(folder, "git", "commit", "-qm", "start")
     return folder

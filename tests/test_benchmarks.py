@@ -94,6 +94,12 @@ def test_a_short_training_that_diverges_is_no_error() -> None:
         assert short(1e20) == {}
 
 
+def test_grad_cam_is_measured_against_its_passes() -> None:
+    found = costs.gradcam_ratios(rounds=1, batch=2)
+    assert list(found) == ["layer1", "layer2", "layer3", "layer4"]
+    assert all(0 < ratio < 100 for ratio in found.values())
+
+
 def test_start_up_imports_what_the_stage_does(monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[Any] = []
     monkeypatch.setattr("subprocess.run", lambda command, **_: commands.append(command))

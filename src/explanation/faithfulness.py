@@ -1,58 +1,114 @@
 """How much the prediction rests on the pixels that a map names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.random import Generator
+from numpy.typing import NDArray
 
-from src.device import autocast, memory_for
-from src.explanation.gradcam import grad_cam
+from src.data.records import Split
+from src.device import memory_for
+from src.explanation.controls import (
+    Indices,
+    Maps,
+    comparable,
+    edge_maps,
+    others_of_class,
+    random_maps,
+)
+from src.explanation.curves import Curves, Trial, log_odds
+from src.explanation.imputation import Images, fills
+from src.explanation.leads import OWN, SAME_CLASS, Lead, Point, leads_of, points_of
+from src.explanation.maps import own_and_others, resolutions
 from src.network.weights import Trained
+from src.pipeline.errors import InputError
 
-DELETED = 0.2
-BATCH = 100
-
-
-@torch.no_grad()
-def probability(trained: Trained, images: Tensor, targets: Tensor) -> Tensor:
-    """(B,) probability of each image's target class."""
-    with autocast(trained.precision, images.device):
-        logits = trained.model(images).float()
-    return logits.softmax(1).gather(1, targets[:, None])[:, 0]
+# The same draws in every run, so that two networks are compared on the same pixels.
+SEED = 0
+MEND = "lower gradcam.faithfulness_images (params.yaml)"
 
 
-def delete(images: Tensor, cam: Tensor) -> Tensor:
-    """The images with the pixels where the map is highest set to the mean colour.
+@dataclass(frozen=True)
+class Faithfulness:
+    """What was measured, over how many images."""
 
-    A fifth of the pixels (of a map that ties, those that come first).
+    images: int
+    points: Sequence[Point]
+    leads: Sequence[Lead]
+
+
+def measure(
+    trained: Trained,
+    test: Split,
+    predicted: Indices,
+    layers: Sequence[str],
+    count: int,
+    others: int,
+) -> Faithfulness:
+    """Deletion and insertion curves of each layer's maps and of four controls.
+
+    predicted: (N,) classes that the network said of the test images, and that the maps explain;
+    count: how many of the images, at least 2; others: how many more images of an image's class
+    give the mean map that its own is compared with.
+
+    A curve is the log-odds of the predicted class while eighths of the pixels are deleted, or
+    shown, in the order of a map (Petsiuk et al. 2018, §3.2). Removed pixels are blurred, or imputed
+    from their neighbours (Rong et al. 2022, §4.2). The controls, on the same images: the mean map
+    of other images of the same predicted class, blobs of the layer's own resolution, pixels in
+    random order, edges. Raises InputError where fewer than two images have such others.
     """
-    flat = cam.flatten(1)
-    count = round(DELETED * flat.shape[1])
-    order = flat.argsort(dim=1, descending=True, stable=True)[:, :count]
-    keep = torch.ones_like(flat).scatter_(1, order, 0).view_as(cam)
-    # Normalised images have the mean colour at zero.
-    return images * keep[:, None]
+    rows = comparable(predicted, count)
+    if len(rows) < 2:
+        raise InputError(
+            "faithfulness needs two test images of one predicted class, and there are none; "
+            "use more test images"
+        )
+    partners, draws = np.random.default_rng(SEED).spawn(2)
+    chosen = others_of_class(predicted, rows, others, partners)
+    maps = own_and_others(trained, layers, test, predicted, rows, chosen)
+    sizes = resolutions(trained, layers, test.images)
+    with memory_for(f"faithfulness of {len(rows):,} images", MEND):
+        images, trial = prepare(trained, test.images[rows], predicted[rows], draws)
+        curves = curves_by_layer(maps, sizes, images, trial, draws)
+    points = [point for name, each in curves.items() for point in points_of(name, each)]
+    leads = [lead for name, each in curves.items() for lead in leads_of(name, each)]
+    return Faithfulness(len(rows), points, leads)
 
 
-def faithfulness(
-    trained: Trained, layers: Sequence[str], images: Tensor, targets: Tensor
-) -> dict[str, float]:
-    """How much the target's probability falls when the pixels that a map names are deleted.
+def prepare(
+    trained: Trained, pixels: NDArray[np.uint8], predicted: Indices, draws: Generator
+) -> tuple[Images, Trial]:
+    """The images (n, H, W, 3) normalised, and what their maps are tried with."""
+    inputs = trained.normalize(torch.from_numpy(pixels))
+    images = inputs.permute(0, 2, 3, 1).cpu().numpy()
+    targets = torch.from_numpy(predicted)
+    whole = log_odds(trained, images, targets)
+    ties = draws.random(images.shape[:3])
+    return images, Trial(trained, targets, whole, ties, fills(images, draws))
 
-    images: (B, 3, H, W), B at least 2. Under each layer's name the mean drop; under the name and
-    "_other" the drop when the pixels come from the map of another image: equal area and shape,
-    but no explanation. A faithful map has a drop well above that of the other image's map.
+
+def curves_by_layer(
+    maps: Mapping[str, tuple[Maps, Maps]],
+    sizes: Mapping[str, tuple[int, int]],
+    images: Images,
+    trial: Trial,
+    draws: Generator,
+) -> dict[str, dict[str, Curves]]:
+    """For each layer the curves of its own maps and of the controls, by name.
+
+    maps: own maps (n, H, W), and those of others of the class; sizes: the layers' resolutions.
     """
-    totals = {name + kind: 0.0 for name in layers for kind in ("", "_other")}
-    # Split evenly, so that no image is alone and would be given its own map.
-    parts = -(-len(images) // BATCH)
-    pairs = zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True)
-    for batch, classes in pairs:
-        with memory_for(f"faithfulness of {len(batch)} images at a time"):
-            before = probability(trained, batch, classes)
-            cams = grad_cam(trained.model, layers, batch, classes, trained.precision)
-            for name, cam in cams.items():
-                for kind, used in (("", cam), ("_other", cam.roll(1, 0))):
-                    after = probability(trained, delete(batch, used), classes)
-                    totals[name + kind] += (before - after).sum().item()
-    return {key: total / len(images) for key, total in totals.items()}
+    full = images.shape[1:3]
+    pixels = trial.curves(random_maps(len(images), full, full, draws))
+    edges = trial.curves(edge_maps(images))
+    found = {}
+    for name, (own, of_class) in maps.items():
+        # At full resolution blobs are pixels.
+        blobs = pixels
+        if sizes[name] != full:
+            blobs = trial.curves(random_maps(len(images), sizes[name], full, draws))
+        found[name] = {OWN: trial.curves(own), SAME_CLASS: trial.curves(of_class)}
+        found[name] |= {"blobs": blobs, "pixels": pixels, "edges": edges}
+    return found

@@ -227,6 +227,7 @@ class Gradcam(Section):
     samples: Annotated[int, Field(ge=1, le=20)]
     mistakes: Annotated[int, Field(ge=1, le=50)]
     faithfulness_images: Annotated[int, Field(ge=2, le=10_000)]
+    faithfulness_others: Annotated[int, Field(ge=1, le=100)]
 
 
 class Params(Section):

@@ -1,68 +1,123 @@
-"""Faithfulness is higher for a map that names the cause than for another image's map."""
+"""Faithful maps lead every control; maps that name the wrong pixels do not."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from src.data.normalize import Normalize
-from src.explanation.faithfulness import delete, faithfulness
-from src.network.blocks import ResNet
+from src.data.records import Split
+from src.explanation.faithfulness import Faithfulness, measure
+from src.explanation.gradcam import grad_cam
+from src.explanation.leads import CONTROLS, metrics_of
+from src.explanation.sanity import Check
+from src.explanation.tables import tables
 from src.network.weights import Trained
 from src.pipeline.errors import InputError
 from tests.tiny import NoMemory
 
-
-def ready(network: nn.Module) -> Trained:
-    return Trained(network, Normalize([0.0] * 3, [1.0] * 3, torch.device("cpu")), "fp32")
-
-
-def test_faithfulness_does_not_depend_on_the_batches(
-    model: ResNet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    images = torch.randn(7, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-    targets = torch.arange(7)
-    trained = ready(model)
-    whole = faithfulness(trained, ["layer3", "layer4"], images, targets)
-    monkeypatch.setattr("src.explanation.faithfulness.BATCH", 3)
-    parts = faithfulness(trained, ["layer3", "layer4"], images, targets)
-    assert len(set(whole.values())) == 4
-    # Which image gives the other map depends on the batches, so those scores may differ.
-    for layer in ("layer3", "layer4"):
-        assert parts[layer] == pytest.approx(whole[layer], abs=1e-4)
+NORMALIZE = Normalize([0.0] * 3, [1 / 255] * 3, torch.device("cpu"))
+PREDICTED = np.ones(12, np.int64)
 
 
-class Corner(nn.Module):
-    """The evidence for class 1 is the brightness of the image's top left quarter."""
+class Squares(nn.Module):
+    """The evidence for class 1 is how bright the red squares are; green ones tell nothing."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.keep = nn.Identity()
+        self.keep = nn.AvgPool2d(2)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        features = self.keep(images.clamp_min(0))
-        evidence = features[:, :, :16, :16].mean((1, 2, 3))
-        return torch.stack([torch.zeros_like(evidence), 10 * evidence], dim=1)
+        red = self.keep(images)[:, 0].mean((1, 2))
+        return torch.stack([torch.zeros_like(red), 60 * red - 2], dim=1)
 
 
-def test_a_faithful_map_beats_another_images_map() -> None:
-    """Each image has a square in another place: its own map finds it, the next image's does not."""
-    images = torch.zeros(4, 3, 32, 32)
-    for number, (top, left) in enumerate([(0, 0), (0, 8), (8, 0), (8, 8)]):
-        images[number, :, top : top + 8, left : left + 8] = 4.0
-    scores = faithfulness(ready(Corner()), ["keep"], images, torch.ones(4, dtype=torch.int64))
-    assert scores["keep"] > 0.4
-    assert scores["keep_other"] < 0.3 * scores["keep"]
+def squares() -> Split:
+    """Each image has a red square and a green one, in places of their own."""
+    rng = np.random.default_rng(0)
+    images = np.zeros((12, 32, 32, 3), np.uint8)
+    for image in images:
+        for channel in (0, 1):
+            top, left = rng.integers(0, 24, 2)
+            image[top : top + 8, left : left + 8, channel] = 1
+    return Split(images, PREDICTED)
 
 
-def test_images_too_many_for_the_memory_are_named() -> None:
-    images = torch.ones(4, 3, 32, 32)
-    with pytest.raises(InputError, match=r"^faithfulness of 4 images at a time does not fit the d"):
-        faithfulness(ready(NoMemory()), ["layer"], images, torch.ones(4, dtype=torch.int64))
+def measured(count: int = 8, others: int = 3) -> Faithfulness:
+    trained = Trained(Squares(), NORMALIZE, "fp32")
+    return measure(trained, squares(), PREDICTED, ["keep"], count, others)
 
 
-def test_the_fifth_where_the_map_is_highest_gets_the_mean_colour() -> None:
-    images = torch.ones(1, 3, 10, 10)
-    cam = torch.arange(100.0).view(1, 10, 10)
-    deleted = delete(images, cam)
-    assert (deleted[0, :, :8] == 1).all()
-    assert (deleted[0, :, 8:] == 0).all()
+def test_a_faithful_map_leads_every_control() -> None:
+    found = measured()
+    assert found.images == 8
+    assert [lead.control for lead in found.leads] == list(CONTROLS)
+    for lead in found.leads:
+        assert lead.lead > 3 * lead.error > 0, lead.control
+    assert metrics_of(found.leads).keys() == {"keep", "keep_error"}
+
+
+def test_a_map_of_the_wrong_pixels_leads_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def turned(*args: object) -> dict[str, torch.Tensor]:
+        return {name: 1 - cam for name, cam in grad_cam(*args).items()}  # type: ignore[arg-type]
+
+    monkeypatch.setattr("src.explanation.maps.grad_cam", turned)
+    found = measured()
+    for lead in found.leads:
+        if lead.control != "same class":  # those are turned too
+            assert lead.lead < -3 * lead.error, lead.control
+
+
+def test_a_map_that_is_the_same_for_all_images_does_not_lead_its_class(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However much better than chance it is: it explains the class and not the image."""
+    middle = 1 - torch.linspace(-1, 1, 32).square()
+
+    def always(*args: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"keep": (middle * middle[:, None]).expand(len(args[2]), -1, -1)}
+
+    monkeypatch.setattr("src.explanation.maps.grad_cam", always)
+    (lead,) = [lead for lead in measured().leads if lead.control == "same class"]
+    assert lead.lead == pytest.approx(0, abs=1e-6)
+
+
+def test_it_repeats_and_does_not_depend_on_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = measured(count=4)
+    assert measured(count=4) == whole
+    monkeypatch.setattr("src.explanation.maps.BATCH", 3)
+    monkeypatch.setattr("src.explanation.curves.BATCH", 5)
+    for lead, again in zip(whole.leads, measured(count=4).leads, strict=True):
+        assert again.lead == pytest.approx(lead.lead, rel=1e-4)
+
+
+def test_the_tables_have_a_cell_for_each_column() -> None:
+    found = measured(count=2, others=1)
+    checks = [Check(0, "as trained", "keep", 1.0, 0.0, 2, 0.0)]
+    made = tables(found, checks)
+    assert list(made) == ["faithfulness", "faithfulness_curves", "sanity"]
+    for header, rows in made.values():
+        assert len(rows) > 0
+        assert {len(row) for row in rows} == {len(header)}
+    header, rows = made["faithfulness"]
+    row = dict(zip(header, rows[1], strict=True))
+    assert (row["comparison"], row["layer"], row["control"]) == ("keep, blobs", "keep", "blobs")
+    ways = ["blur_deletion", "blur_insertion", "linear_deletion", "linear_insertion"]
+    assert row["lead"] == pytest.approx(np.mean([row[way] for way in ways]))
+
+
+def test_images_of_different_classes_cannot_be_compared() -> None:
+    trained = Trained(Squares(), NORMALIZE, "fp32")
+    with pytest.raises(InputError, match=r"^faithfulness needs two test images of one predicted"):
+        measure(trained, squares(), np.arange(12), ["keep"], 8, 3)
+
+
+def test_images_too_many_for_the_memory_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    zeros = np.zeros((8, 32, 32), np.float32)
+    monkeypatch.setattr(
+        "src.explanation.faithfulness.own_and_others", lambda *_: {"layer": (zeros, zeros)}
+    )
+    monkeypatch.setattr("src.explanation.faithfulness.resolutions", lambda *_: {"layer": (4, 4)})
+    trained = Trained(NoMemory(), NORMALIZE, "fp32")
+    with pytest.raises(InputError, match=r"^faithfulness of 8 images does not .*faithfulness_imag"):
+        measure(trained, squares(), PREDICTED, ["layer"], 8, 3)

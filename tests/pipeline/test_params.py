@@ -140,6 +140,8 @@ BAD = [
     ("data.val_size", 0, "train.schedule: plateau needs data.val_size above 0"),
     ("evaluate.corruptions", -1, "evaluate.corruptions: -1 is not at least 0"),
     ("gradcam.mistakes", 0, "gradcam.mistakes: 0 is not at least 1"),
+    ("gradcam.faithfulness_images", 1, "gradcam.faithfulness_images: 1 is not at least 2"),
+    ("gradcam.faithfulness_others", 0, "gradcam.faithfulness_others: 0 is not at least 1"),
     ("data.train_limit", 0, "data.train_limit: 0 is not at least 1"),
     ("data.source", None, "data.source: None is not text"),
     ("data.folder", "", "data.folder: '' is empty"),

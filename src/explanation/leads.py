@@ -1,0 +1,89 @@
+"""What the curves of maps say: how far a layer's own maps lead each control."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from src.explanation.curves import SHARES, WAYS, Curves, Scores, area, lead
+
+OWN, SAME_CLASS = "own map", "same class"
+CONTROLS = (SAME_CLASS, "blobs", "pixels", "edges")
+
+
+class Point(NamedTuple):
+    """One share of a curve: the mean log-odds of the predicted class over the images.
+
+    lead, error: by how much the layer's own maps are better there, and the standard error of this
+    paired difference.
+    """
+
+    layer: str
+    map: str
+    fill: str
+    curve: str
+    share: float
+    log_odds: float
+    lead: float
+    error: float
+
+
+class Lead(NamedTuple):
+    """How far a layer's own maps lead a control: the mean distance between their curves.
+
+    lead, error: the mean over all curves and images, in log-odds, and its standard error over the
+    images; parts: the same for each of WAYS alone.
+    """
+
+    layer: str
+    control: str
+    lead: float
+    error: float
+    parts: Mapping[tuple[str, str], tuple[float, float]]
+
+
+def mean_and_error(values: Scores) -> tuple[float, float]:
+    """The mean of at least two values and its standard error."""
+    return float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5)
+
+
+def points_of(layer: str, curves: Mapping[str, Curves]) -> list[Point]:
+    """The curves of a layer's own maps and of its controls, share by share."""
+    return [
+        Point(
+            layer,
+            name,
+            *way,
+            float(share),
+            float(of_map[way][:, column].mean()),
+            *mean_and_error(lead(curves[OWN][way], of_map[way], way[1])[:, column]),
+        )
+        for name, of_map in curves.items()
+        for way in WAYS
+        for column, share in enumerate(SHARES[way[1]])
+    ]
+
+
+def leads_of(layer: str, curves: Mapping[str, Curves]) -> list[Lead]:
+    """A layer's lead over each control; curves: by map, OWN among them."""
+    found = []
+    for control in CONTROLS:
+        areas = {
+            way: area(lead(curves[OWN][way], curves[control][way], way[1]), way[1]) for way in WAYS
+        }
+        parts = {way: mean_and_error(values) for way, values in areas.items()}
+        overall = mean_and_error(np.mean(list(areas.values()), axis=0))
+        found.append(Lead(layer, control, *overall, parts))
+    return found
+
+
+def metrics_of(leads: Sequence[Lead]) -> dict[str, float]:
+    """Under each layer's name its lead over the maps of other images of the same class.
+
+    Under the name and "_error" the lead's standard error.
+    """
+    found: dict[str, float] = {}
+    for each in leads:
+        if each.control == SAME_CLASS:
+            found |= {each.layer: each.lead, f"{each.layer}_error": each.error}
+    return found

@@ -1,0 +1,110 @@
+"""Maps that do not depend on the weights are found out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+from torch import nn
+
+from src.data.normalize import Normalize
+from src.explanation.sanity import LEARNED, cascade, check, rank_correlations
+from src.network.blocks import ResNet
+from src.network.resnet import build_model
+from src.network.weights import Trained
+from src.sources.shapes import draw
+
+PARTS = ["fc", "layer4", "layer3", "layer2", "layer1", "bn1", "conv1"]
+IMAGES, LABELS, _ = draw(4, 0)
+NORMALIZE = Normalize([0.5] * 3, [0.25] * 3, torch.device("cpu"))
+
+
+def test_rank_correlation_is_scipys() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.random((2, 3, 6, 6))
+    first[:, :3] = 0  # ties
+    expected = [
+        spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(first, second, strict=True)
+    ]
+    np.testing.assert_allclose(rank_correlations(first, second), expected)
+
+
+def test_a_flat_map_has_no_rank_correlation() -> None:
+    flat, other = np.zeros((1, 4, 4)), np.random.default_rng(0).random((1, 4, 4))
+    assert np.isnan(rank_correlations(flat, other)).all()
+    assert np.isnan(rank_correlations(other, flat)).all()
+
+
+def test_parts_are_drawn_anew_from_the_top_and_the_network_stays() -> None:
+    model = build_model("resnet18", 10).eval()
+    with torch.no_grad():
+        model.bn1.running_mean.fill_(3.0)  # type: ignore[union-attr]
+        model.fc.bias.fill_(3.0)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    names = []
+    for name, changed in cascade(model, torch.Generator().manual_seed(0)):
+        names.append(name)
+        for key, tensor in changed.state_dict().items():
+            redrawn = key.split(".")[0] in names
+            # What is constant at the start is the same again: an untrained network has it.
+            if key.endswith("conv1.weight") or key in ("fc.bias", "bn1.running_mean"):
+                assert torch.equal(tensor, before[key]) != redrawn, key
+            if not redrawn:
+                assert torch.equal(tensor, before[key]), key
+    assert names == PARTS
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_what_is_drawn_has_the_scale_of_an_untrained_network() -> None:
+    fresh = build_model("resnet18", 10)
+    *_, (_, redrawn) = cascade(build_model("resnet18", 10), torch.Generator().manual_seed(0))
+    for key, tensor in redrawn.state_dict().items():
+        if "conv" in key:
+            assert tensor.std() == pytest.approx(fresh.state_dict()[key].std().item(), rel=0.1), key
+
+
+def test_grad_cam_depends_on_the_weights(model: ResNet) -> None:
+    """Each step changes the maps, even of this network, which has learned nothing."""
+    trained = Trained(model, NORMALIZE, "fp32")
+    checks = check(trained, IMAGES, LABELS, ["layer3", "layer4"])
+    assert [(c.step, c.redrawn) for c in checks[::2]] == list(enumerate([LEARNED, *PARTS]))
+    assert [c.correlation for c in checks[:2]] == [pytest.approx(1), pytest.approx(1)]
+    assert all(c.correlation is None or c.correlation < 0.99 for c in checks[2:])
+    assert checks == check(trained, IMAGES, LABELS, ["layer3", "layer4"])
+
+
+def brightness(
+    _: nn.Module, layers: Sequence[str], images: torch.Tensor, __: torch.Tensor, ___: str
+) -> dict[str, torch.Tensor]:
+    """A broken CAM that looks at the image alone."""
+    return {name: images.mean(1) for name in layers}
+
+
+def test_a_map_of_the_image_alone_fails(model: ResNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.explanation.maps.grad_cam", brightness)
+    checks = check(Trained(model, NORMALIZE, "fp32"), IMAGES, LABELS, ["layer4"])
+    assert len(checks) == len(PARTS) + 1
+    assert all(each.correlation == pytest.approx(1) for each in checks)
+
+
+def test_images_without_evidence_are_counted(
+    model: ResNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_in_four(*args: torch.Tensor) -> dict[str, torch.Tensor]:
+        cams = brightness(*args)  # type: ignore[arg-type]
+        return {name: cam * (torch.arange(4) > 0)[:, None, None] for name, cam in cams.items()}
+
+    monkeypatch.setattr("src.explanation.maps.grad_cam", one_in_four)
+    (first, *_) = check(Trained(model, NORMALIZE, "fp32"), IMAGES, LABELS, ["layer4"])
+    assert (first.images, first.no_evidence) == (3, 0.25)
+
+
+def test_where_all_maps_are_flat_there_is_no_correlation(
+    model: ResNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "src.explanation.maps.grad_cam", lambda *_: {"layer4": torch.zeros(4, 32, 32)}
+    )
+    (first, *_) = check(Trained(model, NORMALIZE, "fp32"), IMAGES, LABELS, ["layer4"])
+    assert first[3:] == (None, None, 0, 1.0)

@@ -1,0 +1,90 @@
+"""The figures of faithfulness and sanity say what was measured, in words that can be read."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from src.explanation.curves import SHARES, WAYS
+from src.explanation.faithfulness import Faithfulness
+from src.explanation.leads import CONTROLS, OWN, Lead, leads_of, points_of
+from src.explanation.sanity import LEARNED, Check
+from src.figures import faithfulness as figures
+from src.figures.style import look
+from tests.figures.test_figures import unreadable, words_of
+
+PARTS = [LEARNED, "fc", "layer4", "layer3", "layer2", "layer1", "bn1", "conv1"]
+
+
+def found(layers: list[str]) -> Faithfulness:
+    rng = np.random.default_rng(0)
+    points, leads = [], []
+    for layer in layers:
+        curves = {
+            name: {way: rng.normal(3 * SHARES[way[1]], 1, (200, 8)) for way in WAYS}
+            for name in (OWN, *CONTROLS)
+        }
+        points += points_of(layer, curves)
+        leads += leads_of(layer, curves)
+    return Faithfulness(200, points, leads)
+
+
+def checks(layers: list[str]) -> list[Check]:
+    return [
+        Check(step, name, layer, None if step == 5 else 0.9**step, 0.05, 200, step / 20)
+        for step, name in enumerate(PARTS)
+        for layer in layers
+    ]
+
+
+def built(name: str, layers: list[str]) -> Figure:
+    with look():
+        if name == "sanity":
+            return figures.build_sanity(checks(layers))
+        return figures.build_faithfulness(found(layers))
+
+
+@pytest.mark.parametrize("name", ["faithfulness", "sanity"])
+@pytest.mark.parametrize(
+    "layers", [["layer4"], ["layer1", "layer2", "layer3", "layer4.1.conv2"]], ids=["one", "four"]
+)
+def test_text_is_whole_and_apart(name: str, layers: list[str]) -> None:
+    figure = built(name, layers)
+    assert unreadable(figure) == []
+    for layer in layers:
+        assert layer in words_of(figure)
+
+
+def test_every_map_and_every_curve_is_drawn() -> None:
+    figure = built("faithfulness", ["layer3", "layer4"])
+    curves = [axes for axes in figure.axes if axes.get_xlabel()]
+    assert len(curves) == 2 * len(WAYS)
+    for axes in curves:
+        assert len(axes.lines) == len(axes.collections) == 1 + len(CONTROLS)
+    assert "200 test images" in words_of(figure)
+
+
+def test_the_looks_are_those_of_the_controls() -> None:
+    assert list(figures.LOOKS) == [OWN, *CONTROLS]
+    assert set(figures.WAYS) == set(WAYS)
+
+
+def test_leads_stand_at_their_height() -> None:
+    lead = Lead("layer4", "blobs", 1.5, 0.2, {("blur", "deletion"): (1.0, 0.1)})
+    with look():
+        figure = Figure()
+        figures.draw_leads(figure.add_subplot(), [lead], ["layer4"])
+    heights = [line.get_ydata()[0] for line in figure.axes[0].lines]
+    assert {1.5, 1.0, 0} <= set(heights)
+
+
+@pytest.mark.parametrize("name", ["faithfulness", "sanity"])
+def test_the_png_repeats(name: str, tmp_path: Path) -> None:
+    draw, given = {
+        "faithfulness": (figures.draw_faithfulness, found(["layer4"])),
+        "sanity": (figures.draw_sanity, checks(["layer4"])),
+    }[name]
+    for path in (tmp_path / "a.png", tmp_path / "b.png"):
+        draw(path, given)  # type: ignore[operator]
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
