@@ -54,8 +54,8 @@ def measure(
     give the mean map that its own is compared with.
 
     A curve is the log-odds of the predicted class while eighths of the pixels are deleted, or
-    shown, in the order of a map (Petsiuk et al. 2018, §3.2). Removed pixels are blurred, or imputed
-    from their neighbours (Rong et al. 2022, §4.2). The controls, on the same images: the mean map
+    shown, in the order of a map (Petsiuk et al. 2018). Removed pixels are blurred, or imputed
+    from their neighbours (Rong et al. 2022). The controls, on the same images: the mean map
     of other images of the same predicted class, blobs of the layer's own resolution, pixels in
     random order, edges. Raises InputError where fewer than two images have such others.
     """

@@ -15,15 +15,15 @@ Fill = Callable[[Removed], Images]
 SIGMA = 4.0  # pixels: at 32×32 this leaves the colours of an image and none of its shapes
 NOISE = 0.01  # that of the authors' code, in units of the normalised images
 FILLS = ("blur", "linear")
-# How much each neighbour of a pixel counts (Rong et al. 2022, §4.2).
+# How much each neighbour of a pixel counts (Rong et al. 2022).
 NEIGHBOURS = np.array([[1, 2, 1], [2, 0, 2], [1, 2, 1]]) / 12
 
 
 def fills(images: Images, rng: Generator) -> dict[str, Fill]:
     """The two ways to fill removed pixels; each gives the images with those pixels replaced.
 
-    blur: the pixels of the blurred image (Petsiuk et al. 2018, §3.2).
-    linear: ROAD's noisy linear imputation (Rong et al. 2022, §4.2). An image has the same noise
+    blur: the pixels of the blurred image (Petsiuk et al. 2018).
+    linear: ROAD's noisy linear imputation (Rong et al. 2022). An image has the same noise
     each time, so that a comparison of two maps does not vary with it.
     """
     smooth = blurred(images)

@@ -40,7 +40,7 @@ class Check(NamedTuple):
 def check(
     trained: Trained, images: NDArray[np.uint8], targets: Indices, layers: Sequence[str]
 ) -> list[Check]:
-    """Cascading randomisation of the weights, layer after layer from the top (§4.1).
+    """Cascading randomisation of the weights, layer after layer from the top.
 
     images: (N, H, W, 3); targets: (N,) classes that the maps explain, whatever the weights.
     Maps that stay as they were explain the image and not the network.
