@@ -1,5 +1,6 @@
 """`make verify` says yes to the published result, and only to that."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def test_a_run_is_verified_from_nothing(
     assert check_result(published, result)
     said = capsys.readouterr().out
     assert "every metric has the published bits" in said
-    assert "15 of 15 files have the published bytes" in said or "files have the published" in said
+    assert re.search(r"\n(\d\d) of \1 files have the published bytes\.", said)
     result["metrics"]["evaluate"]["top1"] += 0.01
     assert not check_result(published, result)
     assert "No: evaluate.top1 differ" in capsys.readouterr().out
