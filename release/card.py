@@ -64,8 +64,8 @@ probability does not mean that the picture is of a class that it knows.
 - About 3% of CIFAR-10's test images have near-duplicates among the training images (Barz and \
 Denzler 2020, [arXiv 1902.00423](https://arxiv.org/abs/1902.00423)), so the accuracy on wholly new \
 images is lower.
-- CIFAR-10's pictures were collected from the web. Nobody has examined this network for bias. It is \
-for learning and for comparing methods, not for decisions about people, safety or money.
+- CIFAR-10's pictures were collected from the web. Nobody has examined this network for bias. It \
+is for learning and for comparing methods, not for decisions about people, safety or money.
 """
 
 
