@@ -1,5 +1,7 @@
 """Faithful maps lead every control; maps that name the wrong pixels do not."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torch import nn
 
 from src.data.normalize import Normalize
 from src.data.records import Split
+from src.explanation.controls import random_maps
 from src.explanation.faithfulness import Faithfulness, measure
 from src.explanation.gradcam import grad_cam
 from src.explanation.leads import CONTROLS, metrics_of
@@ -55,6 +58,18 @@ def test_a_faithful_map_leads_every_control() -> None:
     for lead in found.leads:
         assert lead.lead > 3 * lead.error > 0, lead.control
     assert metrics_of(found.leads).keys() == {"keep", "keep_error"}
+
+
+def test_blobs_have_the_layers_resolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def record(*args: Any) -> np.ndarray:
+        asked.append(tuple(args[1]))
+        return random_maps(*args)
+
+    monkeypatch.setattr("src.explanation.faithfulness.random_maps", record)
+    measured(count=2)
+    assert asked == [(32, 32), (16, 16)]  # pixels, then blobs of what is pooled by two
 
 
 def test_a_map_of_the_wrong_pixels_leads_none(monkeypatch: pytest.MonkeyPatch) -> None:
