@@ -1,0 +1,133 @@
+"""Picture files of any size and mode become pixels, and one rule makes these 32×32.
+
+Nothing in a file is trusted: only plain picture formats are opened (EPS, for one, is a program),
+and the header must promise a picture that fits the memory before any pixel is decoded.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from src.data.records import SIDE
+from src.pipeline.errors import InputError
+
+Picture = NDArray[np.uint8]
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# How their files' names end, in small letters.
+SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png"}
+    | {".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+)
+# 300 MB once decoded to RGB. Pillow's own limit would warn below it, without the file's name.
+MAX_PIXELS = 100_000_000
+Image.MAX_IMAGE_PIXELS = None
+BACKGROUND = "white"
+
+
+def read_picture(path: Path) -> Picture:
+    """The pixels of a picture file, as `decode_picture` gives them.
+
+    Raises InputError naming the file where it is missing or cannot be read, and as
+    `decode_picture` does.
+    """
+    try:
+        # Opening a pipe or a device could wait for ever.
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: is not a file; name a picture file")
+        with open(path, "rb") as file:
+            return decode_picture(file, str(path))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: is not there; check its name") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
+
+
+def decode_picture(file: BinaryIO, name: str) -> Picture:
+    """The pixels (H, W, 3), uint8 RGB, of the picture in a file, upright as its EXIF data say.
+
+    Grey, palette, CMYK and 16-bit pictures become 8-bit RGB, an animation its first frame, and
+    what is transparent lies on white. Colour profiles are not applied.
+    Raises InputError naming `name` where it is no picture, damaged, or above MAX_PIXELS.
+    """
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            check_size(image, name)
+            image.load()
+            return to_rgb(upright(image), name)
+    except InputError:
+        raise
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f"{name}: is no picture in a format that is read here ({', '.join(FORMATS)}); "
+            "save it as PNG or JPEG"
+        ) from error
+    # A decoder that is given a broken file can fail in any way.
+    except Exception as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{name}: is damaged ({why}); save the picture again") from error
+
+
+def check_size(image: Image.Image, name: str) -> None:
+    """InputError where the header promises more than MAX_PIXELS."""
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f"{name}: has {width:,}×{height:,} pixels, more than {MAX_PIXELS:,} in all; "
+            "make it smaller"
+        )
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF data say; as it lies where they are damaged."""
+    with suppress(Exception):
+        return ImageOps.exif_transpose(image)
+    return image
+
+
+def to_rgb(image: Image.Image, name: str) -> Picture:
+    """(H, W, 3) uint8 from an image of any mode; InputError where its numbers are no colours."""
+    if image.mode.startswith(("I", "F")):
+        return from_deep_grey(np.asarray(image), name)
+    if image.has_transparency_data:
+        opaque = Image.new("RGBA", image.size, BACKGROUND)
+        image = Image.alpha_composite(opaque, image.convert("RGBA"))
+    return np.array(image.convert("RGB"))
+
+
+def from_deep_grey(values: NDArray[np.generic], name: str) -> Picture:
+    """(H, W, 3) uint8 from (H, W) grey values of 16 bits, whose upper 8 are taken.
+
+    Pillow does the same with 16-bit colours. Raises InputError for values beyond 16 bits.
+    """
+    if not np.issubdtype(values.dtype, np.integer) or values.min() < 0 or values.max() > 0xFFFF:
+        raise InputError(
+            f"{name}: holds numbers that no colour scale goes with, between {values.min():g} and "
+            f"{values.max():g}; save it with 8 or 16 bits per channel"
+        )
+    grey = (values.astype(np.uint16) >> 8).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def centre_square(height: int, width: int) -> tuple[float, float, int]:
+    """Left edge, top edge and side, in pixels, of the largest square in a picture's middle."""
+    side = min(height, width)
+    return (width - side) / 2, (height - side) / 2, side
+
+
+def to_square(picture: Picture) -> Picture:
+    """The (32, 32, 3) picture that the network sees of an (H, W, 3) one, both uint8 RGB.
+
+    The one rule, for training and prediction alike: the short side becomes 32 pixels, and the
+    middle of the long one is kept. The resampling is Pillow's bicubic one, whose window grows with
+    the reduction, so that fine patterns do not alias (Parmar et al. 2022, arXiv 2104.11222). A
+    32×32 picture stays as it is.
+    """
+    left, top, side = centre_square(*picture.shape[:2])
+    image = Image.fromarray(picture)
+    box = (left, top, left + side, top + side)
+    return np.array(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=box))
