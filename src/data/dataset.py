@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +136,10 @@ class TrainingData:
     classes: list[str]
     mean: list[float]
     std: list[float]
+
+    def traits(self) -> dict[str, Any]:
+        """What a weights file says of its data, so that one can predict without them."""
+        return {"classes": self.classes, "mean": self.mean, "std": self.std}
 
 
 def read_training_data(folder: Path, data: Data) -> TrainingData:

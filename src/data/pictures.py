@@ -63,7 +63,7 @@ def decode_picture(file: BinaryIO, name: str) -> Picture:
         raise
     except UnidentifiedImageError as error:
         raise InputError(
-            f"{name}: is no picture in a format that is read here ({', '.join(FORMATS)}); "
+            f"{name}: is no picture of a kind that is read here ({', '.join(FORMATS)}); "
             "save it as PNG or JPEG"
         ) from error
     # A decoder that is given a broken file can fail in any way.

@@ -191,7 +191,7 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
 @pytest.mark.parametrize("content", [b"", b"dear diary", EPS, b"\x89PNG"])
 def test_what_is_no_picture_is_refused(content: bytes) -> None:
     assert refusal(content) == (
-        "holiday.png: is no picture in a format that is read here "
+        "holiday.png: is no picture of a kind that is read here "
         "(AVIF, BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP); save it as PNG or JPEG"
     )
 
