@@ -16,12 +16,13 @@ ifneq ($(shell $(OUTSIDE) $(PYTHON) -c '$(VERSION)' 2>&1),$(shell .venv/bin/pyth
 endif
 endif
 
-.PHONY: help demo repro quick best test test-all check same-bits bench figures lock
+.PHONY: help demo repro quick best predict test test-all check same-bits bench figures lock
 help:
 	@echo "make demo      the whole pipeline on the built-in sample, in minutes, on a CPU"
 	@echo "make repro     the whole pipeline on CIFAR-10: 93.6%, in minutes on a GPU, in hours on a CPU"
 	@echo "make quick     a recipe for two CPU cores: 87% in 13 to 65 minutes"
 	@echo "make best      a recipe for accuracy, on a GPU; nobody has run it to its end yet"
+	@echo "make predict IMAGE=photo.jpg   what the trained network takes a picture for"
 	@echo "make test      checks and tests, 3 to 7 minutes on two cores; make test-all adds the exhaustive tests"
 	@echo "make same-bits BASE=<commit>   check that this working copy computes what that commit computes"
 	@echo "make bench     compare images a second with the usual script's, on this machine"
@@ -47,6 +48,11 @@ repro: $(READY)
 # params.yaml is the default recipe; the others are experiments beside it.
 quick best: $(READY)
 	python recipes/run.py $@
+
+# IMAGE: a file, a folder or a pattern; WEIGHTS: another file than models/model.safetensors.
+predict: $(READY)
+	@python -m src.predict $(if $(WEIGHTS),--weights "$(WEIGHTS)") "$(or $(IMAGE),$(error say which \
+	  picture: make predict IMAGE=photo.jpg))"
 
 check: $(READY)
 	ruff check .
