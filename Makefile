@@ -16,7 +16,7 @@ ifneq ($(shell $(OUTSIDE) $(PYTHON) -c '$(VERSION)' 2>&1),$(shell .venv/bin/pyth
 endif
 endif
 
-.PHONY: help demo repro quick best test test-all check same-bits bench figures page lock \
+.PHONY: help demo repro quick best predict test test-all check same-bits bench figures page lock \
   weights verify release-outputs rounding licences sbom audit site
 help:
 	@echo "make demo      the whole pipeline on the built-in sample, in minutes, on a CPU"
@@ -25,6 +25,7 @@ help:
 	@echo "make best      a recipe for accuracy, on a GPU; nobody has run it to its end yet"
 	@echo "make weights   the published network and its pictures, out of this repository"
 	@echo "make verify    is the published result true on this machine? TRAIN=quick trains as well"
+	@echo "make predict IMAGE=photo.jpg   what the trained network takes a picture for"
 	@echo "make test      checks and tests, 3 to 7 minutes on two cores; make test-all adds the exhaustive tests"
 	@echo "make same-bits BASE=<commit>   check that this working copy computes what that commit computes"
 	@echo "make bench     compare images a second with the usual script's, on this machine"
@@ -53,6 +54,11 @@ repro: $(READY)
 # params.yaml is the default recipe; the others are experiments beside it.
 quick best: $(READY)
 	python recipes/run.py $@
+
+# IMAGE: a file, a folder or a pattern; WEIGHTS: another file than models/model.safetensors.
+predict: $(READY)
+	@python -m src.predict $(if $(WEIGHTS),--weights "$(WEIGHTS)") "$(or $(IMAGE),$(error say which \
+	  picture: make predict IMAGE=photo.jpg))"
 
 check: $(READY)
 	ruff check .

@@ -40,7 +40,7 @@ def main(params: Params, inputs: Inputs) -> None:
         history = fit(model, data, settings, rates, checkpoint, log)
         # An edit during training: the result would belong to neither state of the code.
         check_unchanged("train", inputs)
-        save_weights(paths.WEIGHTS, model, {"arch": params.model.arch, **about})
+        save_weights(paths.WEIGHTS, model, {"arch": params.model.arch, **data.traits(), **about})
         write_json(paths.metrics("train"), summary(history, rates.peak, settings.precision))
         checkpoint.finish(params.train.epochs, paths.WEIGHTS)
 

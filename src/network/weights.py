@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from src.data.normalize import Normalize
 from src.data.tensors import load_tensors, save_tensors
@@ -31,7 +31,24 @@ def load_trained(path: Path, num_classes: int, mean: list[float], std: list[floa
 
     mean, std: of the channels that it was trained on. Raises InputError as `load_model` does.
     """
-    model, about = load_model(path, num_classes)
+    return ready(*load_model(path, num_classes), mean, std)
+
+
+def load_alone(path: Path, mend: str) -> tuple[Trained, list[str]]:
+    """The network of a weights file and its class names, without the data that it was trained on.
+
+    Raises InputError, whose sentence ends with `mend`, where the file is damaged or does not name
+    its classes and channel statistics.
+    """
+    tensors, about = load_tensors(path, mend)
+    classes, mean, std = (about.get(key) for key in ("classes", "mean", "std"))
+    if not (classes and mean and std):
+        raise InputError(f"{path}: does not name its classes, so an older version wrote it; {mend}")
+    return ready(fill(path, tensors, about, len(classes), mend), about, mean, std), classes
+
+
+def ready(model: nn.Module, about: dict[str, Any], mean: list[float], std: list[float]) -> Trained:
+    """A model on this machine's device, in the precision that its metadata name."""
     device, resolved = start(about["precision"], deterministic=True)
     with memory_for("the network"):
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -39,7 +56,10 @@ def load_trained(path: Path, num_classes: int, mean: list[float], std: list[floa
 
 
 def save_weights(path: Path, model: nn.Module, metadata: dict[str, Any]) -> None:
-    """The state for shipping: half precision, batch norm in fp32; 22 MB for resnet18."""
+    """The state for shipping: half precision, batch norm in fp32; 22 MB for resnet18.
+
+    metadata: arch and precision; for `load_alone` also classes, mean and std.
+    """
     norm = {
         f"{name}.{key}"
         for name, module in model.named_modules()
@@ -63,8 +83,15 @@ def load_model(path: Path, num_classes: int) -> tuple[nn.Module, dict[str, Any]]
     Raises InputError where the file is damaged or is not for `num_classes` classes.
     """
     tensors, metadata = load_tensors(path, MEND)
+    return fill(path, tensors, metadata, num_classes, MEND), metadata
+
+
+def fill(
+    path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any], num_classes: int, mend: str
+) -> ResNet:
+    """The network that the metadata name, in fp32 and eval mode, with these tensors as weights."""
     if metadata.get("arch") not in ARCHITECTURES:
-        raise InputError(f"{path}: is of an unknown architecture; {MEND}")
+        raise InputError(f"{path}: is of an unknown architecture; {mend}")
     model = build_model(metadata["arch"], num_classes)
     wanted = {name: tuple(t.shape) for name, t in model.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in tensors.items()}
@@ -72,7 +99,7 @@ def load_model(path: Path, num_classes: int) -> tuple[nn.Module, dict[str, Any]]
         if wanted.get(name) != found.get(name):
             raise InputError(
                 f"{path}: does not fit {metadata['arch']} with {num_classes} classes "
-                f"({name} is {found.get(name)}, not {wanted.get(name)}); {MEND}"
+                f"({name} is {found.get(name)}, not {wanted.get(name)}); {mend}"
             )
     model.load_state_dict(tensors)
-    return model.eval(), metadata
+    return model.eval()

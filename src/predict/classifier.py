@@ -1,0 +1,75 @@
+"""A trained network that classifies and explains single pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from src.data.pictures import Picture, to_square
+from src.data.records import Split
+from src.device import memory_for
+from src.evaluation.predict import predict
+from src.explanation.gradcam import grad_cam
+from src.network.weights import Trained, load_alone
+from src.predict.temperature import NotCalibrated, temperature_for
+
+# Of every network in src/network/resnet.py.
+LAYERS = ("layer1", "layer2", "layer3", "layer4")
+SHOWN = 3
+MEND = (
+    "name other weights with --weights (`make predict WEIGHTS=…`), or train: `make demo` writes "
+    "demo/models/model.safetensors, `make quick` and `make repro` this file"
+)
+
+
+class Guess(NamedTuple):
+    """A class, its index, and its probability."""
+
+    name: str
+    label: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network on its device, its class names, and the temperature of its logits.
+
+    uncalibrated: why the temperature is 1 although nobody has measured that, or empty.
+    """
+
+    trained: Trained
+    names: list[str]
+    temperature: float
+    uncalibrated: str
+
+    def classify(self, picture: Picture) -> list[Guess]:
+        """The likeliest classes of an (H, W, 3) picture, the likeliest first."""
+        square = Split(to_square(picture)[None], np.zeros(1, np.int64))
+        logits = predict(self.trained, square)[0]
+        probabilities = (logits.double() / self.temperature).softmax(0)
+        best = probabilities.topk(min(SHOWN, len(self.names)))
+        pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        return [Guess(self.names[label], label, probability) for probability, label in pairs]
+
+    def explain(self, picture: Picture, label: int) -> dict[str, NDArray[np.float32]]:
+        """For each layer the evidence for a class, (32, 32) in [0, 1], in the middle square."""
+        with memory_for("Grad-CAM of one picture"):
+            inputs = self.trained.normalize(torch.from_numpy(to_square(picture)[None]))
+            target = torch.tensor([label], device=inputs.device)
+            cams = grad_cam(self.trained.model, LAYERS, inputs, target, self.trained.precision)
+        return {name: cam[0].cpu().numpy() for name, cam in cams.items()}
+
+
+def load_classifier(weights: Path) -> Classifier:
+    """The network of a weights file, calibrated where its project has the temperature.
+
+    Raises InputError where the weights are missing, damaged or do not name their classes.
+    """
+    trained, names = load_alone(weights, MEND)
+    try:
+        return Classifier(trained, names, temperature_for(weights), "")
+    except NotCalibrated as why:
+        return Classifier(trained, names, 1.0, str(why))

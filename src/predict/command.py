@@ -1,0 +1,113 @@
+"""The command: predict picture files, explain them, tell what could not be read."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from src.pipeline import paths
+from src.pipeline.errors import InputError
+from src.predict.explanations import explanation_files
+from src.predict.files import Fault, find_pictures
+
+if TYPE_CHECKING:
+    from src.predict.classifier import Classifier
+    from src.predict.report import Result
+
+INTERRUPTED = 130
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m src.predict",
+        description="What a trained network takes pictures for, with its probabilities.",
+        epilog="The status is 1 if a picture could not be read, else 0.",
+    )
+    parser.add_argument("pictures", nargs="+", help="files, folders, or patterns like 'a/*.jpg'")
+    parser.add_argument(
+        "--explain",
+        type=Path,
+        metavar="OUT",
+        help="draw what speaks for the likeliest class at each layer: "
+        "a file.png for one picture, a folder for several",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--weights", type=Path, default=paths.WEIGHTS, help="the weights file (%(default)s)"
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; a fault becomes a sentence on stderr, and status 1 at the end."""
+    # A user's own backend might not be there.
+    os.environ["MPLBACKEND"] = "agg"
+    try:
+        sys.exit(run(parse(arguments)))
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Predict what can be read; 1 where something could not, else 0."""
+    pictures, faults = find_pictures(options.pictures)
+    targets = explanation_files(options.explain, pictures) if options.explain else None
+    for _, sentence in faults:
+        complain(sentence)
+    # torch is loaded when all arguments are in order.
+    from src.predict.classifier import load_classifier
+    from src.predict.report import as_json, caveat, table
+
+    # Notes on the device belong to no result.
+    with redirect_stdout(sys.stderr):
+        classifier = load_classifier(options.weights)
+    results, unread = predict_all(classifier, pictures, targets)
+    faults += unread
+    if options.json:
+        print(as_json(results, faults, options.weights, classifier))
+    elif results:
+        print(table(results, classifier), caveat(classifier), sep="\n\n")
+    return 1 if faults else 0
+
+
+def predict_all(
+    classifier: "Classifier", pictures: Sequence[Path], targets: Sequence[Path] | None
+) -> tuple[list["Result"], list[Fault]]:
+    """The results, and a fault for each picture that cannot be read; targets: explanations."""
+    results, faults = [], []
+    # None: no bar where stderr is no terminal.
+    bar = tqdm(pictures, unit=" pictures", leave=False, disable=None if pictures[1:] else True)
+    for place, file in enumerate(bar):
+        try:
+            results.append(predict_one(classifier, file, targets[place] if targets else None))
+        except InputError as error:
+            faults.append((str(file), str(error)))
+            complain(str(error))
+    return results, faults
+
+
+def predict_one(classifier: "Classifier", file: Path, target: Path | None) -> "Result":
+    """What the network says of a file; target: where its explanation is drawn."""
+    from src.data.pictures import read_picture
+    from src.figures.explanation import draw_explanation
+    from src.predict.report import Result, in_words
+
+    picture = read_picture(file)
+    guesses = classifier.classify(picture)
+    if target:
+        cams = classifier.explain(picture, guesses[0].label)
+        title = ", ".join(map(in_words, guesses))
+        draw_explanation(target, picture, cams, title, guesses[0].name)
+    return Result(file, guesses, target)
+
+
+def complain(sentence: str) -> None:
+    """A sentence on stderr, above the progress bar."""
+    tqdm.write(f"error: {sentence}", file=sys.stderr)

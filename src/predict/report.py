@@ -1,0 +1,89 @@
+"""How the results are told: a table with its caveats, or JSON."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from src.predict.classifier import Classifier, Guess
+from src.predict.files import Fault
+
+ORDER = ("likeliest", "second", "third")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A picture's file, its likeliest classes, and the file that explains the first one."""
+
+    file: Path
+    guesses: list[Guess]
+    explanation: Path | None
+
+
+def percent(probability: float) -> str:
+    return f"{probability:.1%}"
+
+
+def in_words(guess: Guess) -> str:
+    return f"{guess.name} {percent(guess.probability)}"
+
+
+def remark(guesses: Sequence[Guess], classifier: Classifier) -> str:
+    """What a calibrated probability says beyond its number, or nothing."""
+    unsure = guesses[0].probability < 0.5 and not classifier.uncalibrated
+    return "unsure: more likely wrong than right" if unsure else ""
+
+
+def table(results: Sequence[Result], classifier: Classifier) -> str:
+    """A line for each picture, in columns."""
+    header = ["picture", *ORDER[: len(results[0].guesses)], ""]
+    rows = [
+        [str(r.file), *map(in_words, r.guesses), remark(r.guesses, classifier)] for r in results
+    ]
+    columns = zip(header, *rows, strict=True)
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    ]
+    return "\n".join(lines)
+
+
+def caveat(classifier: Classifier) -> str:
+    """What the probabilities mean, and what they cannot say."""
+    classes = len(classifier.names)
+    if classifier.uncalibrated:
+        meaning = f"These probabilities are not calibrated, because {classifier.uncalibrated}."
+    else:
+        meaning = (
+            f"These probabilities are calibrated (temperature {classifier.temperature:.3g}): of "
+            "pictures like those of the training that get 80%, about 80 in 100 are taken for what "
+            "they are."
+        )
+    return (
+        f"{meaning} The network names one of its {classes} classes for any picture; a high "
+        "probability does not say that the picture shows one of them."
+    )
+
+
+def as_json(
+    results: Sequence[Result], faults: Sequence[Fault], weights: Path, classifier: Classifier
+) -> str:
+    """The results, faults and caveats as one JSON object."""
+    calibration: dict[str, Any] = {"calibrated": not classifier.uncalibrated}
+    if classifier.uncalibrated:
+        calibration["why_not"] = classifier.uncalibrated
+    else:
+        calibration["temperature"] = classifier.temperature
+    about = {"weights": str(weights), "classes": len(classifier.names), **calibration}
+    pictures = [result_as_json(result) for result in results]
+    errors = [{"file": name, "error": sentence} for name, sentence in faults]
+    values = {**about, "pictures": pictures, "errors": errors}
+    return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def result_as_json(result: Result) -> dict[str, Any]:
+    classes = [{"name": g.name, "probability": g.probability} for g in result.guesses]
+    explanation = {"explanation": str(result.explanation)} if result.explanation else {}
+    return {"file": str(result.file), "classes": classes, **explanation}

@@ -1,0 +1,116 @@
+"""The command predicts what can be read, tells what cannot, and ends with a status that says so."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.data.dataset import read_classes, read_split
+from src.data.pictures import read_picture
+from src.explanation.examples import load_logits
+from src.predict.command import main
+
+
+@pytest.fixture
+def predict(weights: Path, capsys: pytest.CaptureFixture[str]):
+    """Runs the command; its status, stdout and stderr."""
+
+    def call(*arguments: object) -> tuple[object, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main(["--weights", str(weights), *map(str, arguments)])
+        return end.value.code, *capsys.readouterr()
+
+    return call
+
+
+def test_pictures_become_a_table(predict, photos: Path) -> None:
+    status, out, err = predict(photos)
+    assert status == 0
+    lines = out.splitlines()
+    assert [line.split("  ")[0] for line in lines[:4]] == [
+        "picture",
+        *(str(photos / name) for name in ("a.png", "b [1].JPG", "old/c.webp")),
+    ]
+    assert lines[4] == ""
+    assert lines[5].startswith("These probabilities are calibrated (temperature 2.5)")
+    assert "error" not in err
+
+
+def test_what_cannot_be_read_is_told_and_the_rest_goes_on(predict, photos: Path) -> None:
+    bad = [photos / "notes.txt", photos / "gone.png", photos / "damaged.txt", photos / "*.bmp"]
+    status, out, err = predict(*bad, photos / "a.png")
+    assert status == 1
+    errors = sorted(line for line in err.splitlines() if line.startswith("error: "))
+    assert [line.split(": ")[1] for line in errors] == sorted(map(str, bad))
+    assert out.splitlines()[1].startswith(str(photos / "a.png"))
+
+
+def test_nothing_to_tell_is_no_table(predict, photos: Path) -> None:
+    assert predict(photos / "notes.txt")[:2] == (1, "")
+
+
+def test_json_is_all_that_stdout_has(predict, photos: Path) -> None:
+    status, out, err = predict("--json", photos / "a.png", photos / "notes.txt")
+    values = json.loads(out)
+    assert status == 1
+    assert [picture["file"] for picture in values["pictures"]] == [str(photos / "a.png")]
+    assert [error["file"] for error in values["errors"]] == [str(photos / "notes.txt")]
+    assert f"error: {values['errors'][0]['error']}" in err
+    assert "threads" in err
+
+
+def test_explanations_are_drawn(predict, photos: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new/out.png"
+    status, out, _ = predict("--explain", target, "--json", photos / "a.png")
+    assert status == 0
+    assert json.loads(out)["pictures"][0]["explanation"] == str(target)
+    sheet, picture = read_picture(target), read_picture(photos / "a.png")
+    # The picture of 90×60 pixels stands at its own size on the left, under four lines of words.
+    assert np.array_equal(sheet[96:156, 8:98], picture)
+    assert predict("--explain", tmp_path / "all", photos)[0] == 0
+    names = {path.name for path in (tmp_path / "all").iterdir()}
+    assert names == {"a.png.png", "b [1].JPG.png", "c.webp.png"}
+
+
+def test_a_fault_of_all_is_one_sentence(predict, photos: Path, tmp_path: Path) -> None:
+    status, out, _ = predict("--weights", tmp_path / "none.safetensors", photos)
+    assert str(status).startswith(f"error: {tmp_path}/none.safetensors: cannot be read")
+    assert out == ""
+    status, out, _ = predict("--explain", tmp_path / "out.png", photos)
+    assert str(status).endswith("out.png is one file for 3 pictures; name a folder")
+
+
+def test_a_bar_shows_the_progress_on_a_terminal_only(
+    predict, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "pictures/s" not in predict(photos)[2]
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert "pictures/s" in predict(photos)[2]
+    assert "pictures/s" not in predict(photos / "a.png")[2]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_trained_project_predicts_its_test_images_as_it_evaluated_them(
+    alone: bool, predict, done: Path, tmp_path: Path
+) -> None:
+    """Also where its weights are all there is."""
+    test, names = read_split(done / "data", "test"), read_classes(done / "data")
+    logits = load_logits(done / "data/test_logits.safetensors", len(test), len(names))
+    temperature = json.loads((done / "metrics/evaluate.json").read_text()).get("temperature")
+    for index in range(10):
+        Image.fromarray(test.images[index]).save(tmp_path / f"{index}.png")
+    weights = done / "models/model.safetensors"
+    if alone:
+        weights, temperature = Path(shutil.copy(weights, tmp_path)), None
+    values = json.loads(predict("--json", "--weights", weights, tmp_path)[1])
+    assert values.get("temperature") == temperature
+    expected = (logits[:10].double() / (temperature or 1)).softmax(1)
+    for index, picture in enumerate(values["pictures"]):
+        assert len(picture["classes"]) == 3
+        for guess in picture["classes"]:
+            wanted = expected[index, names.index(guess["name"])].item()
+            assert guess["probability"] == pytest.approx(wanted, abs=0.01)

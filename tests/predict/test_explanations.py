@@ -1,0 +1,46 @@
+"""Each explanation gets a file of its own, and none takes a picture's place."""
+
+from pathlib import Path
+
+import pytest
+
+from src.pipeline.errors import InputError
+from src.predict.explanations import explanation_files
+
+
+def paths(*names: str) -> list[Path]:
+    return [Path(name) for name in names]
+
+
+def test_one_picture_goes_to_the_file_that_is_named() -> None:
+    assert explanation_files(Path("out.png"), paths("a.jpg")) == paths("out.png")
+
+
+def test_several_pictures_go_to_a_folder_each_under_its_name() -> None:
+    files = explanation_files(Path("out"), paths("a.jpg", "a.png", "old/a.jpg", "older/a.jpg"))
+    wanted = paths("out/a.jpg.png", "out/a.png.png", "out/a.jpg-2.png", "out/a.jpg-3.png")
+    assert files == wanted
+
+
+def test_a_folder_may_be_named_like_a_file(tmp_path: Path) -> None:
+    folder = tmp_path / "out.png"
+    folder.mkdir()
+    assert explanation_files(folder, paths("a.jpg")) == [folder / "a.jpg.png"]
+
+
+def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"out\.png is one file for 2 pictures; name a folder"):
+        explanation_files(Path("out.png"), paths("a.jpg", "b.jpg"))
+    with pytest.raises(InputError, match=r"out\.jpg is neither a file\.png nor a folder"):
+        explanation_files(Path("out.jpg"), paths("a.jpg"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file is neither a file\.png nor a folder"):
+        explanation_files(tmp_path / "file", paths("a.jpg"))
+
+
+def test_no_picture_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"a\.png is a picture to predict; name another place"):
+        explanation_files(tmp_path / "a.png", paths("a.png"))
+    with pytest.raises(InputError, match=r"a\.jpg\.png is a picture to predict"):
+        explanation_files(Path(), paths("a.jpg", "a.jpg.png"))

@@ -1,0 +1,58 @@
+"""Arguments become picture files, each once; what means none is told."""
+
+from pathlib import Path
+
+import pytest
+
+from src.predict.files import find_pictures
+
+
+def names(folder: Path, *arguments: str) -> list[str]:
+    found, faults = find_pictures([str(folder / argument) for argument in arguments])
+    assert not faults
+    return [str(path.relative_to(folder)) for path in found]
+
+
+def test_a_file_is_itself_even_if_it_is_not_there(photos: Path) -> None:
+    assert names(photos, "notes.txt", "gone.png") == ["notes.txt", "gone.png"]
+
+
+def test_a_folder_is_its_pictures(photos: Path) -> None:
+    assert names(photos, "") == ["a.png", "b [1].JPG", "old/c.webp"]
+
+
+def test_a_hidden_folder_that_is_named_is_taken(photos: Path, tmp_path: Path) -> None:
+    hidden = tmp_path / ".cache/photos"
+    hidden.mkdir(parents=True)
+    (hidden / "a.png").write_bytes((photos / "a.png").read_bytes())
+    assert names(hidden, "") == ["a.png"]
+
+
+def test_a_pattern_is_the_files_that_fit(photos: Path) -> None:
+    assert names(photos, "*.png") == ["a.png"]
+    assert names(photos, "**/*.webp") == ["old/c.webp"]
+    assert names(photos, "*") == ["a.png", "b [1].JPG", "damaged.txt", "notes.txt"]
+
+
+def test_a_relative_pattern_is_seen_from_here(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    assert find_pictures(["old/*"]) == ([Path("old/c.webp")], [])
+
+
+def test_a_file_named_like_a_pattern_is_itself(photos: Path) -> None:
+    assert names(photos, "b [1].JPG") == ["b [1].JPG"]
+
+
+def test_each_file_is_taken_once_in_the_order_of_the_arguments(photos: Path) -> None:
+    assert names(photos, "old/c.webp", "", "a.png") == ["old/c.webp", "a.png", "b [1].JPG"]
+
+
+def test_what_means_no_picture_is_told_and_the_rest_goes_on(photos: Path, tmp_path: Path) -> None:
+    found, faults = find_pictures([str(tmp_path), str(photos / "*.bmp"), str(photos / "a.png")])
+    assert found == [photos / "a.png"]
+    assert faults == [
+        (str(tmp_path), f"{tmp_path}: holds no picture; name a folder with pictures"),
+        (f"{photos}/*.bmp", f"{photos}/*.bmp: no file has a name like this; check the pattern"),
+    ]

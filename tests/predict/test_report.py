@@ -1,0 +1,72 @@
+"""The table says what the probabilities mean and no more; the JSON says the same to programs."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from src.predict.classifier import Classifier, Guess
+from src.predict.report import Result, as_json, caveat, table
+
+SURE = [Guess("cat", 0, 0.912), Guess("dog", 1, 0.05), Guess("sea horse", 2, 0.03)]
+UNSURE = [Guess("sea horse", 2, 0.4), Guess("cat", 0, 0.35), Guess("dog", 1, 0.2)]
+RESULTS = [Result(Path("a.png"), SURE, None), Result(Path("Käfer.jpg"), UNSURE, Path("out.png"))]
+
+
+def uncalibrated(classifier: Classifier) -> Classifier:
+    return dataclasses.replace(classifier, uncalibrated="nobody measured it")
+
+
+def test_each_picture_is_a_line(classifier: Classifier) -> None:
+    assert table(RESULTS, classifier).splitlines() == [
+        "picture    likeliest        second     third",
+        "a.png      cat 91.2%        dog 5.0%   sea horse 3.0%",
+        "Käfer.jpg  sea horse 40.0%  cat 35.0%  dog 20.0%       "
+        "unsure: more likely wrong than right",
+    ]
+
+
+def test_without_calibration_nothing_is_made_of_a_probability(classifier: Classifier) -> None:
+    assert "unsure" not in table(RESULTS, uncalibrated(classifier))
+
+
+def test_the_caveat_says_what_the_probabilities_mean(classifier: Classifier) -> None:
+    both = (
+        " The network names one of its 4 classes for any picture; a high probability does not "
+        "say that the picture shows one of them."
+    )
+    assert caveat(classifier) == (
+        "These probabilities are calibrated (temperature 2.5): of pictures like those of the "
+        "training that get 80%, about 80 in 100 are taken for what they are." + both
+    )
+    assert caveat(uncalibrated(classifier)) == (
+        "These probabilities are not calibrated, because nobody measured it." + both
+    )
+
+
+def test_json_has_the_same(classifier: Classifier) -> None:
+    faults = [("b.txt", "b.txt: is no picture")]
+    values = json.loads(as_json(RESULTS, faults, Path("w.safetensors"), classifier))
+    assert values == {
+        "weights": "w.safetensors",
+        "classes": 4,
+        "calibrated": True,
+        "temperature": 2.5,
+        "pictures": [
+            {"file": "a.png", "classes": [{"name": n, "probability": p} for n, _, p in SURE]},
+            {
+                "file": "Käfer.jpg",
+                "classes": [{"name": n, "probability": p} for n, _, p in UNSURE],
+                "explanation": "out.png",
+            },
+        ],
+        "errors": [{"file": "b.txt", "error": "b.txt: is no picture"}],
+    }
+    values = json.loads(as_json([], [], Path("w"), uncalibrated(classifier)))
+    assert values == {
+        "weights": "w",
+        "classes": 4,
+        "calibrated": False,
+        "why_not": "nobody measured it",
+        "pictures": [],
+        "errors": [],
+    }

@@ -1,0 +1,67 @@
+"""Only a temperature that dvc.lock gives to these very weights is used."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from src.predict.temperature import NotCalibrated, temperature_for
+from tests.predict.conftest import TEMPERATURE, md5
+
+
+@pytest.fixture
+def copy(weights: Path, tmp_path: Path) -> Path:
+    """A copy of the weights in a copy of their project."""
+    shutil.copytree(weights.parent.parent, tmp_path / "copy")
+    return tmp_path / "copy/models/model.safetensors"
+
+
+def why_not(weights: Path) -> str:
+    with pytest.raises(NotCalibrated) as told:
+        temperature_for(weights)
+    return str(told.value)
+
+
+def test_it_is_evaluate_s(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert temperature_for(copy) == TEMPERATURE
+    monkeypatch.chdir(copy.parent.parent)
+    assert temperature_for(Path("models/model.safetensors")) == TEMPERATURE
+
+
+def test_weights_alone_have_none(copy: Path, tmp_path: Path) -> None:
+    alone = Path(shutil.copy(copy, tmp_path))
+    assert why_not(alone) == "no metrics/evaluate.json goes with the weights"
+
+
+def test_other_weights_have_none(copy: Path) -> None:
+    copy.write_bytes(copy.read_bytes() + b"\0")
+    assert why_not(copy) == (
+        "metrics/evaluate.json is not of these weights, as far as dvc.lock says; "
+        "`dvc repro evaluate` writes it anew"
+    )
+
+
+def test_other_metrics_than_the_lock_s_do_not_count(copy: Path) -> None:
+    (copy.parent.parent / "metrics/evaluate.json").write_text('{"temperature": 0.1}')
+    assert "is not of these weights" in why_not(copy)
+
+
+def test_a_lock_without_evaluate_says_nothing(copy: Path) -> None:
+    lock = copy.parent.parent / "dvc.lock"
+    for text in ("stages: {}", "", "{", "stages: {evaluate: {deps: 3, outs: []}}"):
+        lock.write_text(text)
+        assert why_not(copy) == "metrics/evaluate.json or dvc.lock cannot be read"
+    lock.unlink()
+    assert why_not(copy) == "metrics/evaluate.json or dvc.lock cannot be read"
+
+
+def test_an_evaluation_without_a_temperature_has_none(copy: Path) -> None:
+    project = copy.parent.parent
+    metrics, lock = project / "metrics/evaluate.json", project / "dvc.lock"
+    metrics.write_text(json.dumps({"top1": 0.9}))
+    values = yaml.safe_load(lock.read_text())
+    values["stages"]["evaluate"]["outs"][0]["md5"] = md5(metrics)
+    lock.write_text(yaml.safe_dump(values))
+    assert why_not(copy) == "evaluation found no temperature (metrics/evaluate.json)"
