@@ -88,7 +88,7 @@ def load_model(path: Path, num_classes: int) -> tuple[nn.Module, dict[str, Any]]
 
 def fill(
     path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any], num_classes: int, mend: str
-) -> ResNet:
+) -> nn.Module:
     """The network that the metadata name, in fp32 and eval mode, with these tensors as weights."""
     if metadata.get("arch") not in ARCHITECTURES:
         raise InputError(f"{path}: is of an unknown architecture; {mend}")
