@@ -8,32 +8,37 @@ from src.pipeline.stage import Inputs, run_stage
 def main(params: Params, _: Inputs) -> None:
     import torch
 
-    from src.data.dataset import read_classes, read_split, read_statistics
     from src.device import memory_for
-    from src.explanation.examples import Subject, load_logits, mistake_rows, sample_rows
+    from src.explanation.choose import confused_pairs, pair_table
+    from src.explanation.examples import class_rows, mistake_rows, pair_rows, sample_rows
     from src.explanation.faithfulness import faithfulness
-    from src.figures.gradcam import draw_mistakes, draw_samples
-    from src.network.weights import load_trained
-    from src.pipeline.files import write_json
+    from src.explanation.subject import load_subject
+    from src.figures.class_examples import draw_class_examples
+    from src.figures.confused_pairs import draw_confused_pairs
+    from src.figures.evidence import Legend
+    from src.figures.gradcam import draw_samples
+    from src.figures.mistakes import draw_mistakes
+    from src.pipeline.files import write_csv, write_json
 
-    layers, settings = params.gradcam.layers, params.gradcam
-    names = read_classes(paths.DATA)
-    test = read_split(paths.DATA, "test")
-    logits = load_logits(paths.LOGITS, len(test), len(names))
-    statistics = read_statistics(paths.DATA)
-    trained = load_trained(paths.WEIGHTS, len(names), *statistics)
+    settings, plots = params.gradcam, paths.PLOTS
+    subject = load_subject(paths.DATA, paths.WEIGHTS, paths.LOGITS, settings)
+    legend = Legend(settings.method, settings.colors, subject.sizes, subject.classes)
+    samples = sample_rows(subject, settings.images, settings.samples, settings.target)
+    draw_samples(plots / "gradcam.png", samples, settings.target, legend)
+    draw_mistakes(plots / "misclassified.png", *mistake_rows(subject, settings.mistakes), legend)
+    draw_class_examples(plots / "class_examples.png", class_rows(subject), legend)
+    pairs = confused_pairs(subject.predicted, subject.test.labels, len(subject.classes))
+    rows = pair_rows(subject, pairs[:5])
+    draw_confused_pairs(plots / "confused_pairs.png", rows, len(pairs), legend)
+    write_csv(plots / "confused_pairs.csv", *pair_table(pairs, subject.classes))
 
-    subject = Subject(trained, test, names, logits.softmax(1).numpy())
-    samples = sample_rows(subject, layers, settings.samples)
-    draw_samples(paths.PLOTS / "gradcam.png", samples, layers)
-    mistakes = mistake_rows(subject, layers[-1], settings.mistakes)
-    draw_mistakes(paths.PLOTS / "misclassified.png", mistakes)
-    shown = torch.from_numpy(test.images[: settings.faithfulness_images])
+    trained, layers = subject.trained, subject.layers
+    shown = torch.from_numpy(subject.test.images[: settings.faithfulness_images])
     with memory_for(
         f"gradcam.faithfulness_images: {len(shown):,} images", "lower it (params.yaml)"
     ):
         images = trained.normalize(shown)
-    classes = logits[: len(images)].argmax(1).to(images.device)
+    classes = subject.logits[: len(images)].argmax(1).to(images.device)
     metrics = faithfulness(trained, layers, images, classes)
     write_json(paths.metrics("gradcam"), metrics)
     print(", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))

@@ -5,6 +5,7 @@ away; the weights of Grad-CAM++ come from real second and third derivatives.
 """
 
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from src.explanation.gradcam import WEIGHTS, grad_cam, unit_peak, weighted_positive_gradient
 from src.network.resnet import build_model
+from src.pipeline.params import Gradcam
 
 SIDE, CHANNELS, CLASSES = 4, 3, 2
 Score = Callable[[Tensor], Tensor]
@@ -137,6 +139,21 @@ def test_the_methods_differ_here() -> None:
     for place, one in enumerate(maps):
         for other in maps[:place]:
             assert (one["features"] - other["features"]).abs().max() > 0.05
+
+
+def test_hirescam_is_gradcam_where_the_gradient_is_equal_at_all_pixels() -> None:
+    model = build_model("resnet18", 10)
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    layers, targets = ["layer3", "layer4"], torch.tensor([3, 4])
+    one, other = (
+        grad_cam(model, layers, images, targets, method=name) for name in ("gradcam", "hirescam")
+    )
+    assert torch.allclose(one["layer4"], other["layer4"], atol=1e-5)
+    assert (one["layer3"] - other["layer3"]).abs().max() > 0.05
+
+
+def test_parameters_allow_each_method_and_no_other() -> None:
+    assert set(get_args(Gradcam.model_fields["method"].annotation)) == set(WEIGHTS)
 
 
 def test_a_weight_that_is_not_defined_is_left_out() -> None:

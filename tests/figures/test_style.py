@@ -34,7 +34,8 @@ def test_the_users_own_matplotlib_style_changes_nothing(tmp_path: Path) -> None:
 
 def test_neither_torch_nor_a_window_is_needed() -> None:
     code = (
-        "import sys; from src.figures import lr_find, augmentation, training, evaluate, gradcam;"
+        "import sys; from src.figures import lr_find, augmentation, training, evaluate;"
+        "from src.figures import gradcam, mistakes, class_examples, confused_pairs;"
         "assert not {'torch', 'pandas', 'matplotlib.pyplot'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
