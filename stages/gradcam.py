@@ -6,36 +6,41 @@ from src.pipeline.stage import Inputs, run_stage
 
 
 def main(params: Params, _: Inputs) -> None:
-    from src.data.dataset import read_classes, read_split, read_statistics
-    from src.explanation.examples import Subject, load_logits, mistake_rows, sample_rows
+    from src.explanation.choose import confused_pairs, pair_table
+    from src.explanation.examples import class_rows, mistake_rows, pair_rows, sample_rows
     from src.explanation.faithfulness import measure
     from src.explanation.leads import metrics_of
     from src.explanation.sanity import check
+    from src.explanation.subject import load_subject
     from src.explanation.tables import tables
+    from src.figures.class_examples import draw_class_examples
+    from src.figures.confused_pairs import draw_confused_pairs
+    from src.figures.evidence import Legend
     from src.figures.faithfulness import draw_faithfulness, draw_sanity
-    from src.figures.gradcam import draw_mistakes, draw_samples
-    from src.network.weights import load_trained
+    from src.figures.gradcam import draw_samples
+    from src.figures.mistakes import draw_mistakes
     from src.pipeline.files import write_csv, write_json
 
-    layers, settings = params.gradcam.layers, params.gradcam
-    names = read_classes(paths.DATA)
-    test = read_split(paths.DATA, "test")
-    logits = load_logits(paths.LOGITS, len(test), len(names))
-    statistics = read_statistics(paths.DATA)
-    trained = load_trained(paths.WEIGHTS, len(names), *statistics)
+    settings, plots = params.gradcam, paths.PLOTS
+    subject = load_subject(paths.DATA, paths.WEIGHTS, paths.LOGITS, settings)
+    legend = Legend(settings.method, settings.colors, subject.sizes, subject.classes)
+    samples = sample_rows(subject, settings.images, settings.samples, settings.target)
+    draw_samples(plots / "gradcam.png", samples, settings.target, legend)
+    draw_mistakes(plots / "misclassified.png", *mistake_rows(subject, settings.mistakes), legend)
+    draw_class_examples(plots / "class_examples.png", class_rows(subject), legend)
+    pairs = confused_pairs(subject.predicted, subject.test.labels, len(subject.classes))
+    rows = pair_rows(subject, pairs[:5])
+    draw_confused_pairs(plots / "confused_pairs.png", rows, len(pairs), legend)
+    write_csv(plots / "confused_pairs.csv", *pair_table(pairs, subject.classes))
 
-    subject = Subject(trained, test, names, logits.softmax(1).numpy())
-    samples = sample_rows(subject, layers, settings.samples)
-    draw_samples(paths.PLOTS / "gradcam.png", samples, layers)
-    mistakes = mistake_rows(subject, layers[-1], settings.mistakes)
-    draw_mistakes(paths.PLOTS / "misclassified.png", mistakes)
-    count, predicted = settings.faithfulness_images, logits.argmax(1).numpy()
-    found = measure(trained, test, predicted, layers, count, settings.faithfulness_others)
-    checks = check(trained, test.images[:count], predicted[:count], layers)
+    trained, layers, method = subject.trained, subject.layers, subject.method
+    test, predicted, count = subject.test, subject.predicted, settings.faithfulness_images
+    found = measure(trained, test, predicted, layers, count, settings.faithfulness_others, method)
+    checks = check(trained, test.images[:count], predicted[:count], layers, method)
     for name, table in tables(found, checks).items():
-        write_csv(paths.PLOTS / f"{name}.csv", *table)
-    draw_faithfulness(paths.PLOTS / "faithfulness.png", found)
-    draw_sanity(paths.PLOTS / "sanity.png", checks)
+        write_csv(plots / f"{name}.csv", *table)
+    draw_faithfulness(plots / "faithfulness.png", found)
+    draw_sanity(plots / "sanity.png", checks)
     metrics = metrics_of(found.leads)
     write_json(paths.metrics("gradcam"), metrics)
     print(", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))

@@ -9,7 +9,8 @@ import yaml
 
 from src.data.augment import Augment
 from src.data.dataset import read_split
-from src.pipeline.params import COMPOSITIONS, Params
+from src.pipeline.params import Params
+from src.pipeline.rules import COMPOSITIONS
 from src.sources.shapes import draw
 from tests.conftest import ROOT, committed_params, leaves, run
 

@@ -15,7 +15,7 @@ from src.data.normalize import Normalize
 from src.data.records import Split
 from src.evaluation.calibration import NoTemperature, fit_temperature
 from src.evaluation.predict import predict
-from src.explanation.examples import load_logits
+from src.explanation.subject import load_logits
 from src.network.weights import Trained, load_model, save_weights
 from src.pipeline.files import read_csv
 from src.pipeline.params import Params

@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, ValidationError, create_model
 
 from src.pipeline.errors import InputError
-from src.pipeline.params import COMPOSITIONS
+from src.pipeline.rules import COMPOSITIONS
 
 # Importing albumentations asks the network for a newer version unless this is set.
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"

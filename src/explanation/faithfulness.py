@@ -21,7 +21,8 @@ from src.explanation.controls import (
 from src.explanation.curves import Curves, Trial, log_odds
 from src.explanation.imputation import Images, fills
 from src.explanation.leads import OWN, SAME_CLASS, Lead, Point, leads_of, points_of
-from src.explanation.maps import own_and_others, resolutions
+from src.explanation.lookup import layer_sizes
+from src.explanation.maps import own_and_others
 from src.network.weights import Trained
 from src.pipeline.errors import InputError
 
@@ -46,6 +47,7 @@ def measure(
     layers: Sequence[str],
     count: int,
     others: int,
+    method: str = "gradcam",
 ) -> Faithfulness:
     """Deletion and insertion curves of each layer's maps and of four controls.
 
@@ -67,8 +69,8 @@ def measure(
         )
     partners, draws = np.random.default_rng(SEED).spawn(2)
     chosen = others_of_class(predicted, rows, others, partners)
-    maps = own_and_others(trained, layers, test, predicted, rows, chosen)
-    sizes = resolutions(trained, layers, test.images)
+    maps = own_and_others(trained, layers, test, predicted, rows, chosen, method)
+    sizes = layer_sizes(trained.model, layers)
     with memory_for(f"faithfulness of {len(rows):,} images", MEND):
         images, trial = prepare(trained, test.images[rows], predicted[rows], draws)
         curves = curves_by_layer(maps, sizes, images, trial, draws)

@@ -7,16 +7,20 @@ import torch
 from numpy.typing import NDArray
 
 from src.data.records import Split
-from src.device import autocast, memory_for
+from src.device import memory_for
 from src.explanation.controls import Indices, Maps
-from src.explanation.gradcam import grad_cam, recorded
+from src.explanation.gradcam import grad_cam
 from src.network.weights import Trained
 
 BATCH = 100
 
 
 def maps_of(
-    trained: Trained, layers: Sequence[str], images: NDArray[np.uint8], targets: Indices
+    trained: Trained,
+    layers: Sequence[str],
+    images: NDArray[np.uint8],
+    targets: Indices,
+    method: str = "gradcam",
 ) -> dict[str, Maps]:
     """Each layer's maps (N, H, W), in [0, 1], of images (N, H, W, 3) for their targets (N,)."""
     found: dict[str, list[Maps]] = {name: [] for name in layers}
@@ -25,7 +29,7 @@ def maps_of(
         with memory_for(f"Grad-CAM of {len(targets[rows])} images at a time"):
             inputs = trained.normalize(torch.from_numpy(images[rows]))
             classes = torch.from_numpy(targets[rows]).to(inputs.device)
-            cams = grad_cam(trained.model, layers, inputs, classes, trained.precision)
+            cams = grad_cam(trained.model, layers, inputs, classes, trained.precision, method)
         for name in layers:
             found[name].append(cams[name].cpu().numpy())
     return {name: np.concatenate(parts) for name, parts in found.items()}
@@ -38,6 +42,7 @@ def own_and_others(
     predicted: Indices,
     rows: Indices,
     others: Indices,
+    method: str = "gradcam",
 ) -> dict[str, tuple[Maps, Maps]]:
     """Each layer's maps (n, H, W) of n test images, and the mean of the maps of others for each.
 
@@ -45,7 +50,7 @@ def own_and_others(
     are places in the test set.
     """
     needed = np.unique(np.concatenate([rows, others.ravel()]))
-    maps = maps_of(trained, layers, test.images[needed], predicted[needed])
+    maps = maps_of(trained, layers, test.images[needed], predicted[needed], method)
     own, partners = np.searchsorted(needed, rows), np.searchsorted(needed, others)
     found = {}
     for name, each in maps.items():
@@ -54,14 +59,3 @@ def own_and_others(
             total += each[column]
         found[name] = (each[own], total / partners.shape[1])
     return found
-
-
-def resolutions(
-    trained: Trained, layers: Sequence[str], images: NDArray[np.uint8]
-) -> dict[str, tuple[int, int]]:
-    """Height and width of each layer's own maps, before they are enlarged to the image."""
-    with recorded(trained.model, layers) as outputs:
-        inputs = trained.normalize(torch.from_numpy(images[:1]))
-        with autocast(trained.precision, inputs.device):
-            trained.model(inputs)
-    return {name: (outputs[name].shape[2], outputs[name].shape[3]) for name in layers}

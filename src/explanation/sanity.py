@@ -38,18 +38,22 @@ class Check(NamedTuple):
 
 
 def check(
-    trained: Trained, images: NDArray[np.uint8], targets: Indices, layers: Sequence[str]
+    trained: Trained,
+    images: NDArray[np.uint8],
+    targets: Indices,
+    layers: Sequence[str],
+    method: str = "gradcam",
 ) -> list[Check]:
     """Cascading randomisation of the weights, layer after layer from the top.
 
     images: (N, H, W, 3); targets: (N,) classes that the maps explain, whatever the weights.
     Maps that stay as they were explain the image and not the network.
     """
-    before = maps_of(trained, layers, images, targets)
+    before = maps_of(trained, layers, images, targets, method)
     found = [compare(0, LEARNED, name, before[name], before[name]) for name in layers]
     generator = torch.Generator().manual_seed(SEED)
     for step, (part, model) in enumerate(cascade(trained.model, generator), 1):
-        after = maps_of(replace(trained, model=model), layers, images, targets)
+        after = maps_of(replace(trained, model=model), layers, images, targets, method)
         found += [compare(step, part, name, before[name], after[name]) for name in layers]
     return found
 

@@ -8,6 +8,7 @@ import sys
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,6 +16,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
+from src.pipeline.rules import check_transform, each_once, module_path, text_from_yaml
 
 # `dvc exp run -S train.lr=1e-5` writes 1e-05, which YAML 1.1 reads as a string.
 EXPONENT_FLOAT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
@@ -30,23 +33,6 @@ Fraction = Annotated[Float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Side = Literal[16, 20, 24, 28, 32]  # pixels
-# The transforms of `augment` that hold others in `transforms`.
-COMPOSITIONS = (
-    "OneOf",
-    "OneOrOther",
-    "RandomOrder",
-    "SelectiveChannelTransform",
-    "Sequential",
-    "SomeOf",
-)
-TO_DEVICE = (
-    "images stay uint8 until the device, which normalises them with the data's own means; remove it"
-)
-MISPLACED = {
-    "Normalize": TO_DEVICE,
-    "ToTensorV2": TO_DEVICE,
-    "Lambda": "it needs functions, which are not values; remove it",
-}
 # Those of lr_find's rates that training can take.
 RateName = Literal["slide", "steep", "valley", "minimum", "max_lr"]
 
@@ -184,37 +170,6 @@ class Train(Section):
         return sides
 
 
-def check_transform(transform: object, place: str = "") -> None:
-    """ValueError unless it is {name: arguments} with a probability, and so are those inside it."""
-    if not isinstance(transform, dict) or len(transform) != 1:
-        shown = sorted(map(str, transform)) if isinstance(transform, dict) else repr(transform)
-        raise ValueError(f"{place}one transform an entry, not {shown}")
-    ((name, arguments),) = transform.items()
-    if name in MISPLACED:
-        raise ValueError(f"{place}{name} has no place here: {MISPLACED[name]}")
-    if not isinstance(arguments, dict):
-        raise ValueError(f"{place}{name}: {arguments!r} is not a mapping of arguments")
-    if "p" not in arguments:
-        raise ValueError(f"{place}{name} must state p, the probability that it is applied")
-    p = arguments["p"]
-    if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
-        raise ValueError(f"{place}{name}: p: {p!r} is not a probability from 0 to 1")
-    if name in COMPOSITIONS:
-        check_inside(name, arguments.get("transforms"), f"{place}{name}: ")
-
-
-def check_inside(name: str, transforms: object, place: str) -> None:
-    """ValueError unless these are transforms that a composition can hold."""
-    if not isinstance(transforms, list) or not transforms:
-        raise ValueError(f"{place}transforms: {transforms!r} is not a list of transforms")
-    for transform in transforms:
-        check_transform(transform, place)
-    if name == "OneOrOther" and len(transforms) != 2:
-        raise ValueError(f"{place}transforms: two are needed, not {len(transforms)}")
-    if name == "OneOf" and not any(given["p"] for each in transforms for given in each.values()):
-        raise ValueError(f"{place}every p is 0, so none can be chosen; state one above 0")
-
-
 class Evaluate(Section):
     tta: Literal["none", "mirror", "mirror_shift"]
     corruptions: Annotated[int, Field(ge=0)]
@@ -222,10 +177,23 @@ class Evaluate(Section):
 
 class Gradcam(Section):
     layers: Annotated[
-        list[Literal["layer1", "layer2", "layer3", "layer4"]], Field(min_length=1, max_length=4)
+        list[Annotated[str, AfterValidator(module_path)]],
+        Field(min_length=1, max_length=4),
+        AfterValidator(each_once),
     ]
+    method: Literal["gradcam", "gradcam++", "hirescam", "layercam"]
+    target: Annotated[str, BeforeValidator(text_from_yaml)]
+    images: (
+        Annotated[
+            list[Annotated[int, Field(ge=0)]],
+            Field(min_length=1, max_length=20),
+            AfterValidator(each_once),
+        ]
+        | None
+    )
     samples: Annotated[int, Field(ge=1, le=20)]
     mistakes: Annotated[int, Field(ge=1, le=50)]
+    colors: Literal["viridis", "jet"]
     faithfulness_images: Annotated[int, Field(ge=2, le=10_000)]
     faithfulness_others: Annotated[int, Field(ge=1, le=100)]
 

@@ -13,7 +13,7 @@ from src.data import augment as augmentation
 from src.data.augment import Augment
 from src.data.transforms import Transform, variants
 from src.pipeline.errors import InputError
-from src.pipeline.params import COMPOSITIONS, check_transform
+from src.pipeline.rules import COMPOSITIONS, check_transform
 from src.sources.shapes import draw
 
 EXPORTED = sorted(

@@ -1,7 +1,8 @@
-"""The examples use evaluate's logits, refuse other files, and have the right maps."""
+"""Each figure's images are the right ones, and each has the maps of its own classes."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,119 +11,116 @@ from torch import nn
 
 from src.data.normalize import Normalize
 from src.data.records import Split
-from src.data.tensors import save_tensors
-from src.explanation.examples import (
-    Subject,
-    choose_mistakes,
-    choose_samples,
-    load_logits,
-    mistake_rows,
-    sample_rows,
-)
+from src.explanation.choose import confused_pairs
+from src.explanation.examples import class_rows, mistake_rows, pair_rows, sample_rows
+from src.explanation.subject import Example, Subject
 from src.network.weights import Trained
 from src.pipeline.errors import InputError
 from tests.tiny import NoMemory
 
-LOGITS = torch.randn(6, 10, generator=torch.Generator().manual_seed(0))
+
+@pytest.fixture(autouse=True)
+def maps_name_their_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each map is filled with the number of the class that it speaks for."""
+
+    def evidence(
+        _: nn.Module, layers: Sequence[str], images: torch.Tensor, targets: torch.Tensor, *__: Any
+    ) -> dict[str, torch.Tensor]:
+        filled = targets.float().view(-1, 1, 1).expand(-1, *images.shape[2:])
+        return dict.fromkeys(layers, filled)
+
+    monkeypatch.setattr("src.explanation.maps.grad_cam", evidence)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    save_tensors(tmp_path / "logits.safetensors", {"logits": LOGITS}, {})
-    return tmp_path / "logits.safetensors"
+def asked(said: list[list[float]], labels: list[int], model: nn.Module | None = None) -> Subject:
+    """A network that said this of images, each of which is filled with its own number.
 
-
-def test_logits_come_back(path: Path) -> None:
-    assert torch.equal(load_logits(path, 6, 10), LOGITS)
-
-
-def test_a_mistake_shows_what_speaks_for_each_class(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The predicted class has its own map, and the actual class has its own."""
-    monkeypatch.setattr("src.explanation.examples.grad_cam", evidence_by_class)
-    test = Split(np.full((2, 32, 32, 3), 200, np.uint8), np.array([0, 1]))
+    said: (N, C) probabilities.
+    """
+    pixels = np.zeros((len(labels), 32, 32, 3), np.uint8)
+    pixels += np.arange(len(labels), dtype=np.uint8)[:, None, None, None]
     normalize = Normalize([0.0] * 3, [1.0] * 3, torch.device("cpu"))
-    wrong = np.array([[0.2, 0.8], [0.1, 0.9]], np.float32)
-    subject = Subject(Trained(nn.Identity(), normalize, "fp32"), test, ["left", "right"], wrong)
-    (mistake,) = mistake_rows(subject, "layer", 5)
-    assert (mistake.predicted, mistake.actual) == ("right", "left")
-    assert mistake.predicted_probability == pytest.approx(0.8)
-    assert mistake.actual_probability == pytest.approx(0.2)
-    assert (mistake.predicted_cam == 1).all()
-    assert (mistake.actual_cam == 0).all()
+    trained = Trained(model or nn.Identity(), normalize, "fp32")
+    classes = [f"name {label}" for label in range(len(said[0]))]
+    logits = torch.tensor(said).log()
+    sizes = {"one": (8, 8), "two": (4, 4)}
+    return Subject(trained, Split(pixels, np.array(labels)), classes, logits, "gradcam", sizes)
 
 
-def test_each_mistake_and_each_sample_has_its_own_maps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src.explanation.examples.grad_cam", evidence_by_class)
-    pixels = np.arange(4, dtype=np.uint8)[:, None, None, None] + np.zeros((32, 32, 3), np.uint8)
-    normalize = Normalize([0.0] * 3, [1.0] * 3, torch.device("cpu"))
-    said = np.eye(4, dtype=np.float32)[[1, 2, 3, 3]] * 0.5 + 0.1
-    said[2] += 0.1  # the most confident
-    subject = Subject(
-        Trained(nn.Identity(), normalize, "fp32"), Split(pixels, np.arange(4)), list("abcd"), said
-    )
-    mistakes = mistake_rows(subject, "layer", 5)
-    assert [m.image[0, 0, 0] for m in mistakes] == [2, 0, 1]
-    assert [(m.predicted, m.predicted_cam[0, 0]) for m in mistakes] == [
-        ("d", 3),
-        ("b", 1),
-        ("c", 2),
-    ]
-    assert [(m.actual, m.actual_cam[0, 0]) for m in mistakes] == [("c", 2), ("a", 0), ("b", 1)]
-    samples = sample_rows(subject, ["one", "two"], 4)
-    assert [s.image[0, 0, 0] for s in samples] == [0, 1, 2, 3]
-    assert [s.actual + s.predicted for s in samples] == ["ab", "bc", "cd", "dd"]
-    assert [[cam[0, 0] for cam in s.cams] for s in samples] == [[1, 1], [2, 2], [3, 3], [3, 3]]
+FOUR = [[0.1, 0.7, 0.1, 0.1], [0.1, 0.1, 0.6, 0.2], [0.1, 0.04, 0.06, 0.8], [0.1, 0.1, 0.1, 0.7]]
 
 
-def test_images_too_many_for_the_memory_are_named() -> None:
-    normalize = Normalize([0.0] * 3, [1.0] * 3, torch.device("cpu"))
-    test = Split(np.zeros((3, 32, 32, 3), np.uint8), np.arange(3))
-    said = np.eye(3, dtype=np.float32)
-    subject = Subject(Trained(NoMemory(), normalize, "fp32"), test, list("abc"), said)
-    with pytest.raises(InputError, match=r"^Grad-CAM of 3 images at a time does not fit the devi"):
-        sample_rows(subject, ["layer"], 3)
+def is_explained(example: Example, index: int, target: int, layers: int = 1) -> None:
+    """The example is this image, and its maps speak for this class."""
+    assert (example.index, example.image[0, 0, 0], example.target) == (index, index, target)
+    assert len(example.cams) == layers
+    assert all((cam == target).all() for cam in example.cams)
 
 
-def evidence_by_class(
-    _: nn.Module, layers: Sequence[str], images: torch.Tensor, targets: torch.Tensor, __: str
-) -> dict[str, torch.Tensor]:
-    """Give each image a map that is filled with the number of its class."""
-    return {name: targets.float().view(-1, 1, 1).expand(-1, *images.shape[2:]) for name in layers}
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [("predicted", [1, 2, 3, 3]), ("true", [0, 1, 2, 3]), ("name 2", [2, 2, 2, 2])],
+)
+def test_samples_are_explained_for_the_class_asked(target: str, expected: list[int]) -> None:
+    subject = asked(FOUR, [0, 1, 2, 3])
+    samples = sample_rows(subject, None, 4, target)
+    for index, (sample, explained) in enumerate(zip(samples, expected, strict=True)):
+        is_explained(sample, index, explained, layers=2)
+        assert (sample.actual, sample.predicted) == (index, [1, 2, 3, 3][index])
+        assert sample.predicted_probability == pytest.approx([0.7, 0.6, 0.8, 0.7][index])
+        assert sample.target_probability == pytest.approx(FOUR[index][explained])
 
 
-@pytest.mark.parametrize(("images", "classes"), [(7, 10), (6, 9)])
-def test_logits_of_another_test_set_are_refused(path: Path, images: int, classes: int) -> None:
-    with pytest.raises(InputError, match=r"holds logits \(6, 10\), not .*dvc repro -f -s evaluate"):
-        load_logits(path, images, classes)
+def test_the_images_asked_for_are_the_samples() -> None:
+    samples = sample_rows(asked(FOUR, [0, 1, 2, 3]), [3, 1], 4, "predicted")
+    assert [sample.index for sample in samples] == [3, 1]
 
 
-def test_a_file_of_something_else_is_refused(path: Path) -> None:
-    save_tensors(path, {"weight": LOGITS}, {})
-    with pytest.raises(InputError, match="holds logits None"):
-        load_logits(path, 6, 10)
+def test_a_mistake_shows_what_speaks_for_each_class() -> None:
+    mistakes, count = mistake_rows(asked(FOUR, [0, 1, 2, 3]), 2)
+    assert count == 3
+    for mistake, index in zip(mistakes, [2, 0], strict=True):
+        is_explained(mistake.said, index, index + 1)
+        is_explained(mistake.true, index, index)
+    assert mistakes[0].true.target_probability == pytest.approx(0.06)
+    assert mistake_rows(asked(FOUR, [1, 2, 3, 3]), 2) == ([], 0)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "missing"])
-def test_damage_is_refused(path: Path, damage: str) -> None:
-    content = bytearray(path.read_bytes())
-    content[-9] ^= 16
-    wrong = {"truncated": path.read_bytes()[:-1], "flipped": content, "empty": b""}
-    if damage == "missing":
-        path.unlink()
-    else:
-        path.write_bytes(wrong[damage])
-    with pytest.raises(InputError, match=r"logits\.safetensors: .*dvc repro -f -s evaluate"):
-        load_logits(path, 6, 10)
+def test_a_class_shows_its_surest_image_and_its_worst_mistake() -> None:
+    """Class 0 is never predicted; all images of class 1 are right; class 2 has no images."""
+    said = [[0.2, 0.8, 0], [0.1, 0.9, 0], [0.3, 0.7, 0], [0.4, 0.6, 0]]
+    zero, one, two = class_rows(asked(said, [0, 0, 1, 1]))
+    assert (zero.label, zero.images, zero.right, zero.best) == (0, 2, 0, None)
+    assert zero.worst is not None
+    is_explained(zero.worst.said, 1, 1)
+    is_explained(zero.worst.true, 1, 0)
+    assert (one.label, one.images, one.right, one.worst) == (1, 2, 2, None)
+    assert one.best is not None
+    is_explained(one.best, 2, 1)
+    assert (two.label, two.images, two.right, two.best, two.worst) == (2, 0, 0, None, None)
 
 
-def test_samples_are_of_different_classes() -> None:
-    labels = np.array([2, 2, 0, 1, 0, 1])
-    assert choose_samples(labels, 3) == [2, 3, 0]
-    assert choose_samples(labels, 20) == [2, 3, 0, 4, 5, 1]
+def test_of_many_classes_the_worst_are_shown() -> None:
+    said = (0.5 * np.eye(256) + 0.5 / 256)[[*range(254), 0, 0]].tolist()
+    rows = class_rows(asked(said, list(range(256))), 3)
+    assert [(row.label, row.right) for row in rows] == [(254, 0), (255, 0), (0, 1)]
 
 
-def test_mistakes_come_most_confident_first() -> None:
-    probabilities = np.array([[0.9, 0.1], [0.3, 0.7], [0.2, 0.8], [0.6, 0.4]], np.float32)
-    assert choose_mistakes(probabilities, np.array([0, 0, 0, 1]), 25) == [2, 1, 3]
-    assert choose_mistakes(probabilities, np.array([0, 0, 0, 1]), 1) == [2]
-    assert choose_mistakes(probabilities, np.array([0, 1, 1, 0]), 25) == []
+def test_a_pair_shows_its_most_confident_examples() -> None:
+    said = [[0.2, 0.8, 0], [0.1, 0.9, 0], [0.3, 0.7, 0], [0.4, 0.6, 0], [0.1, 0.2, 0.7]]
+    labels = [0, 0, 0, 1, 1]
+    subject = asked(said, labels)
+    pairs = confused_pairs(subject.predicted, subject.test.labels, 3)
+    first, second = pair_rows(subject, pairs, 2)
+    assert (first.pair.actual, first.pair.predicted, first.pair.count) == (0, 1, 3)
+    for example, index in zip(first.examples, [1, 0], strict=True):
+        is_explained(example, index, 1)
+    (example,) = second.examples
+    is_explained(example, 4, 2)
+
+
+def test_images_too_many_for_the_memory_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    subject = replace(asked(FOUR, [0, 1, 2, 3], NoMemory()), sizes={"layer": (4, 4)})
+    with pytest.raises(InputError, match=r"^Grad-CAM of 4 images at a time does not fit the devi"):
+        sample_rows(subject, None, 4, "predicted")

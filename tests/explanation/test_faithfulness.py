@@ -132,7 +132,7 @@ def test_images_too_many_for_the_memory_are_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(
         "src.explanation.faithfulness.own_and_others", lambda *_: {"layer": (zeros, zeros)}
     )
-    monkeypatch.setattr("src.explanation.faithfulness.resolutions", lambda *_: {"layer": (4, 4)})
+    monkeypatch.setattr("src.explanation.faithfulness.layer_sizes", lambda *_: {"layer": (4, 4)})
     trained = Trained(NoMemory(), NORMALIZE, "fp32")
     with pytest.raises(InputError, match=r"^faithfulness of 8 images does not .*faithfulness_imag"):
         measure(trained, squares(), PREDICTED, ["layer"], 8, 3)

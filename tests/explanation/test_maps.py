@@ -9,8 +9,7 @@ from torch import nn
 
 from src.data.normalize import Normalize
 from src.data.records import Split
-from src.explanation.maps import maps_of, own_and_others, resolutions
-from src.network.blocks import ResNet
+from src.explanation.maps import maps_of, own_and_others
 from src.network.weights import Trained
 from src.pipeline.errors import InputError
 from tests.tiny import NoMemory
@@ -21,7 +20,7 @@ PIXELS = np.arange(8, dtype=np.uint8)[:, None, None, None] + np.zeros((32, 32, 3
 
 
 def pixel_plus_target(
-    _: nn.Module, layers: Sequence[str], images: torch.Tensor, targets: torch.Tensor, __: str
+    _: nn.Module, layers: Sequence[str], images: torch.Tensor, targets: torch.Tensor, *__: str
 ) -> dict[str, torch.Tensor]:
     """Maps that are filled with the image's number plus a tenth of the target's."""
     return dict.fromkeys(layers, images[:, 0] + 0.1 * targets[:, None, None])
@@ -47,12 +46,6 @@ def test_others_are_averaged(numbered: Trained) -> None:
     for own, of_class in maps.values():
         np.testing.assert_allclose(own[:, 3, 3], [5.1, 2.0], rtol=1e-6)
         np.testing.assert_allclose(of_class[:, 3, 3], [11 / 3 + 0.1, 8 / 3], rtol=1e-6)
-
-
-def test_resolutions_are_those_of_the_layers(model: ResNet) -> None:
-    trained = Trained(model, NORMALIZE, "fp32")
-    found = resolutions(trained, ["layer1", "layer4", "layer3.0.conv1"], PIXELS)
-    assert found == {"layer1": (32, 32), "layer4": (4, 4), "layer3.0.conv1": (8, 8)}
 
 
 def test_images_too_many_for_the_memory_are_named() -> None:

@@ -75,7 +75,7 @@ def test_grad_cam_depends_on_the_weights(model: ResNet) -> None:
 
 
 def brightness(
-    _: nn.Module, layers: Sequence[str], images: torch.Tensor, __: torch.Tensor, ___: str
+    _: nn.Module, layers: Sequence[str], images: torch.Tensor, __: torch.Tensor, *___: str
 ) -> dict[str, torch.Tensor]:
     """A broken CAM that looks at the image alone."""
     return {name: images.mean(1) for name in layers}

@@ -19,7 +19,7 @@ from src.figures import calibration, compare, corruptions, coverage
 from src.figures import evaluate as scores
 from src.figures.results import draw_results
 from src.figures.style import enlarge, look
-from tests.figures.test_figures import IMAGES, NAMES, unreadable, words_of
+from tests.figures.reading import IMAGES, NAMES, unreadable, words_of
 
 FINE = [(0.5 + i / 30, 0.4 + i / 25, 667 if i < 10 else 666) for i in range(15)]
 SPARSE = [(0.3, 0.0, 1), (0.8, 1.0, 1)]

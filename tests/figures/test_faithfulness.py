@@ -12,7 +12,7 @@ from src.explanation.leads import CONTROLS, OWN, Lead, leads_of, points_of
 from src.explanation.sanity import LEARNED, Check
 from src.figures import faithfulness as figures
 from src.figures.style import look
-from tests.figures.test_figures import unreadable, words_of
+from tests.figures.reading import unreadable, words_of
 
 PARTS = [LEARNED, "fc", "layer4", "layer3", "layer2", "layer1", "bn1", "conv1"]
 

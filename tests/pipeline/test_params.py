@@ -142,6 +142,21 @@ BAD = [
     ("gradcam.mistakes", 0, "gradcam.mistakes: 0 is not at least 1"),
     ("gradcam.faithfulness_images", 1, "gradcam.faithfulness_images: 1 is not at least 2"),
     ("gradcam.faithfulness_others", 0, "gradcam.faithfulness_others: 0 is not at least 1"),
+    ("gradcam.layers", [], "gradcam.layers: [] has fewer than 1 entries"),
+    ("gradcam.layers", [*"abcde"], "has more than 4 entries"),
+    ("gradcam.layers", ["a", "b", "a"], "gradcam.layers: names 'a' twice"),
+    ("gradcam.layers", ["layer4."], "gradcam.layers.0: 'layer4.' is not the path of a module, as"),
+    ("gradcam.layers", [4], "gradcam.layers.0: 4 is not text"),
+    ("gradcam.layers", "layer4", "gradcam.layers: 'layer4' is not a list"),
+    ("gradcam.method", "cam", "'cam' is not one of 'gradcam', 'gradcam++', 'hirescam' or 'layerc"),
+    ("gradcam.target", False, "gradcam.target: False is not text"),
+    ("gradcam.target", None, "gradcam.target: None is not text"),
+    ("gradcam.images", [], "gradcam.images: [] has fewer than 1 entries"),
+    ("gradcam.images", [-1], "gradcam.images.0: -1 is not at least 0"),
+    ("gradcam.images", [5, 5], "gradcam.images: names 5 twice"),
+    ("gradcam.images", [*range(21)], "has more than 20 entries"),
+    ("gradcam.images", 5, "gradcam.images: 5 is not a list"),
+    ("gradcam.colors", "hot", "gradcam.colors: 'hot' is not one of 'viridis' or 'jet'"),
     ("data.train_limit", 0, "data.train_limit: 0 is not at least 1"),
     ("data.source", None, "data.source: None is not text"),
     ("data.folder", "", "data.folder: '' is empty"),
@@ -216,6 +231,29 @@ def test_exponents_work_as_dvc_writes_them(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(changed("train.lr", 1)).replace("lr: 1\n", "lr: 1e-05\n"))
     assert yaml.safe_load(path.read_text())["train"]["lr"] == "1e-05"
     assert load_params(path).train.lr == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("gradcam.target=true", "target", "true"),
+        ("gradcam.target=7", "target", "7"),
+        ("gradcam.target='sea horse'", "target", "sea horse"),
+        ("gradcam.method=gradcam++", "method", "gradcam++"),
+        ("gradcam.images=[12,3]", "images", [12, 3]),
+        ("gradcam.images=null", "images", None),
+        ("gradcam.layers=[layer4.1.conv2,layer1]", "layers", ["layer4.1.conv2", "layer1"]),
+    ],
+)
+def test_what_gradcam_asks_for_can_be_set(
+    override: str, key: str, value: object, tmp_path: Path
+) -> None:
+    """`-S gradcam.target=true` writes a truth value, and a class may be called 7."""
+    from dvc.utils.hydra import apply_overrides
+
+    path = write(tmp_path, VALUES)
+    apply_overrides(path, [override])
+    assert getattr(load_params(path).gradcam, key) == value
 
 
 def leaves(values: object, prefix: str = "") -> list[str]:

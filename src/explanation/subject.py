@@ -1,0 +1,126 @@
+"""The network and the test images that are explained, and the evidence in an image."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from src.data.dataset import read_classes, read_split, read_statistics
+from src.data.records import Split
+from src.data.tensors import load_tensors
+from src.explanation.lookup import check_images, check_target, layer_sizes
+from src.explanation.maps import maps_of
+from src.network.weights import Trained, load_trained
+from src.pipeline.errors import InputError, remake
+from src.pipeline.params import Gradcam
+
+Picture = NDArray[np.uint8]
+Cam = NDArray[np.floating]
+MEND = remake("evaluate")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A test image, and the evidence in it for one class: a map in [0, 1] for each layer.
+
+    index: its place in the test set; actual, predicted, target: class indices; the maps speak for
+    the target.
+    """
+
+    index: int
+    image: Picture
+    actual: int
+    predicted: int
+    predicted_probability: float
+    target: int
+    target_probability: float
+    cams: Sequence[Cam]
+
+
+def load_logits(path: Path, images: int, classes: int) -> Tensor:
+    """Evaluate's logits (images, classes); InputError where the file is damaged or another's."""
+    logits = load_tensors(path, MEND)[0].get("logits")
+    if logits is None or logits.shape != (images, classes):
+        shape = None if logits is None else tuple(logits.shape)
+        raise InputError(f"{path}: holds logits {shape}, not {(images, classes)}; {MEND}")
+    return logits
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network, the test images, what it said of them, and how its maps are computed.
+
+    logits: (N, C), evaluate's; method: a name in WEIGHTS of src/explanation/gradcam.py; sizes:
+    height and width of the maps of each layer that is explained.
+    """
+
+    trained: Trained
+    test: Split
+    classes: Sequence[str]
+    logits: Tensor
+    method: str
+    sizes: Mapping[str, tuple[int, int]]
+
+    @property
+    def layers(self) -> list[str]:
+        return list(self.sizes)
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float32]:
+        return self.logits.softmax(1).numpy()
+
+    @cached_property
+    def predicted(self) -> NDArray[np.int64]:
+        return self.probabilities.argmax(1)
+
+    @cached_property
+    def right(self) -> NDArray[np.bool_]:
+        return self.predicted == self.test.labels
+
+    def explain(
+        self, layers: Sequence[str], rows: Sequence[int], targets: NDArray[np.int64]
+    ) -> list[Example]:
+        """The evidence in test images at each layer; targets: the class to explain of each."""
+        if not rows:
+            return []
+        cams = self.cams(layers, rows, targets)
+        return [
+            Example(
+                index,
+                self.test.images[index],
+                actual=int(self.test.labels[index]),
+                predicted=int(self.predicted[index]),
+                predicted_probability=float(self.probabilities[index].max()),
+                target=int(target),
+                target_probability=float(self.probabilities[index, target]),
+                cams=[of_layer[row] for of_layer in cams],
+            )
+            for row, (index, target) in enumerate(zip(rows, targets, strict=True))
+        ]
+
+    def cams(
+        self, layers: Sequence[str], rows: Sequence[int], targets: NDArray[np.int64]
+    ) -> list[NDArray[np.float32]]:
+        """For each layer the maps (B, 32, 32) of B test images for their targets."""
+        maps = maps_of(self.trained, layers, self.test.images[rows], targets, self.method)
+        return [maps[name] for name in layers]
+
+
+def load_subject(folder: Path, weights: Path, logits: Path, settings: Gradcam) -> Subject:
+    """What is to be explained, from the data folder, the weights file and evaluate's logits.
+
+    Raises InputError where a file is damaged, and where the parameters name a layer, class or
+    image that is not there: the layer before the images are read.
+    """
+    classes = read_classes(folder)
+    check_target(settings.target, classes)
+    trained = load_trained(weights, len(classes), *read_statistics(folder))
+    sizes = layer_sizes(trained.model, settings.layers)
+    test = read_split(folder, "test")
+    check_images(settings.images or [], len(test))
+    said = load_logits(logits, len(test), len(classes))
+    return Subject(trained, test, classes, said, settings.method, sizes)

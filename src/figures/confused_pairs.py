@@ -1,0 +1,78 @@
+"""The sheet of pairs of classes that are confused most often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+
+from src.figures.evidence import (
+    GAP,
+    HEADER,
+    LABEL,
+    LINE,
+    MARGIN,
+    SCALE,
+    Legend,
+    empty_sheet,
+    place_header,
+    place_lines,
+    place_overlay,
+)
+from src.figures.style import drawn, enlarge, new_sheet, percent, picture
+
+if TYPE_CHECKING:
+    # These names serve only as types, so figures need no torch.
+    from src.explanation.examples import PairExamples
+    from src.explanation.subject import Example
+
+ACROSS = 5
+SIDE = 32 * SCALE
+CAPTION = LINE + 34
+STEP = 2 * SIDE + GAP + CAPTION
+
+
+def build_confused_pairs(rows: Sequence[PairExamples], pairs: int, legend: Legend) -> Figure:
+    """Each row shows images of one class that were taken for another, each above its evidence.
+
+    rows: the most frequent pairs with up to ACROSS examples; pairs: how many there are, shown or
+    not.
+    """
+    if not rows:
+        return empty_sheet("No two classes were confused")
+    start = MARGIN + LABEL
+    figure = new_sheet(start + ACROSS * (SIDE + GAP) - GAP + MARGIN, HEADER + len(rows) * STEP)
+    title = f"{legend.title}: the {len(rows)} most frequent of {pairs:,} confusions"
+    subtitle = f"The surest examples, each above the evidence for what was said ({legend.layer})"
+    place_header(figure, title, subtitle, legend)
+    for place, row in enumerate(rows):
+        top = HEADER + place * STEP
+        lines = pair_label(row, legend)
+        label_top = top + (2 * SIDE + GAP - LINE * len(lines)) // 2
+        place_lines(figure, lines, MARGIN, label_top, LABEL - 2 * GAP)
+        for column, example in enumerate(row.examples):
+            place_example(figure, example, legend, start + column * (SIDE + GAP), top)
+    return figure
+
+
+def pair_label(row: PairExamples, legend: Legend) -> list[str]:
+    """Say which class was taken for which, and how often."""
+    pair = row.pair
+    return [
+        f"is {legend.names[pair.actual]}",
+        f"said {legend.names[pair.predicted]}",
+        f"{pair.count:,} of {pair.images:,}",
+        percent(pair.count / pair.images),
+    ]
+
+
+def place_example(figure: Figure, example: Example, legend: Legend, left: int, top: int) -> None:
+    """Place an image above its overlay, with index and probability below."""
+    picture(figure, enlarge(example.image, SCALE), left, top)
+    place_overlay(figure, example, legend, left, top + SIDE + GAP)
+    words_below = [f"image {example.index}: {example.target_probability:.2f}"]
+    place_lines(figure, words_below, left, top + 2 * SIDE + GAP + 6, SIDE)
+
+
+draw_confused_pairs = drawn(build_confused_pairs)

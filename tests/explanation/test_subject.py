@@ -1,0 +1,133 @@
+"""What is explained is read from the files, and everything params.yaml asks for is there."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from src.data.dataset import write_dataset
+from src.data.records import canonical_order, to_records
+from src.data.tensors import save_tensors
+from src.explanation import subject
+from src.explanation.gradcam import WEIGHTS
+from src.explanation.subject import Subject, load_logits, load_subject
+from src.network.resnet import build_model
+from src.network.weights import save_weights
+from src.pipeline.errors import InputError
+from src.pipeline.params import Gradcam
+from src.sources.shapes import draw
+from tests.conftest import tiny_values
+
+CLASSES = ["cat", "true cat", "猫"]
+LOGITS = torch.randn(6, 10, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    save_tensors(tmp_path / "logits.safetensors", {"logits": LOGITS}, {})
+    return tmp_path / "logits.safetensors"
+
+
+def test_logits_come_back(path: Path) -> None:
+    assert torch.equal(load_logits(path, 6, 10), LOGITS)
+
+
+@pytest.mark.parametrize(("images", "classes"), [(7, 10), (6, 9)])
+def test_logits_of_another_test_set_are_refused(path: Path, images: int, classes: int) -> None:
+    with pytest.raises(InputError, match=r"holds logits \(6, 10\), not .*dvc repro -f -s evaluate"):
+        load_logits(path, images, classes)
+
+
+def test_a_file_of_something_else_is_refused(path: Path) -> None:
+    save_tensors(path, {"weight": LOGITS}, {})
+    with pytest.raises(InputError, match="holds logits None"):
+        load_logits(path, 6, 10)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "missing"])
+def test_damage_is_refused(path: Path, damage: str) -> None:
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 16
+    wrong = {"truncated": path.read_bytes()[:-1], "flipped": content, "empty": b""}
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(wrong[damage])
+    with pytest.raises(InputError, match=r"logits\.safetensors: .*dvc repro -f -s evaluate"):
+        load_logits(path, 6, 10)
+
+
+Load = Callable[..., Subject]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five test images of three classes, an untrained network and logits."""
+    folder = tmp_path_factory.mktemp("subject")
+    images, labels, _ = draw(25, 0)
+    records = to_records(images, labels % 3)
+    write_dataset(folder, canonical_order(records[:20]), canonical_order(records[20:]), CLASSES)
+    save_weights(folder / "model", build_model("resnet18", 3), about())
+    save_tensors(folder / "logits", {"logits": LOGITS[:5, :3]}, {})
+    return folder
+
+
+def about() -> dict[str, Any]:
+    return {"arch": "resnet18", "precision": "fp32"}
+
+
+@pytest.fixture
+def load(folder: Path) -> Load:
+    def load(**asked: Any) -> Subject:
+        settings = Gradcam.model_validate(tiny_values()["gradcam"] | asked)
+        return load_subject(folder, folder / "model", folder / "logits", settings)
+
+    return load
+
+
+def test_all_that_is_asked_for_is_found(load: Load) -> None:
+    found = load(layers=["layer4.1.conv2", "layer1"], method="layercam", target="猫", images=[0, 4])
+    assert found.sizes == {"layer4.1.conv2": (4, 4), "layer1": (32, 32)}
+    assert (found.classes, found.method, len(found.test)) == (CLASSES, "layercam", 5)
+    assert found.predicted.tolist() == LOGITS[:5, :3].argmax(1).tolist()
+    (example,) = found.explain(["layer1"], [4], np.array([2]))
+    assert (example.index, example.target, example.cams[0].shape) == (4, 2, (32, 32))
+    assert example.target_probability == pytest.approx(LOGITS[4, :3].softmax(0)[2].item())
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"layers": ["layer5"]}, r"gradcam\.layers: 'layer5'"),
+        ({"target": "dog"}, r"gradcam\.target: 'dog' is not predicted, true or a class"),
+    ],
+)
+def test_a_wrong_name_is_told_before_the_images_are_read(
+    asked: dict[str, Any], sentence: str, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "read_split", lambda *_: pytest.fail("it read the images"))
+    with pytest.raises(InputError, match=sentence):
+        load(**asked)
+
+
+def test_an_image_beyond_the_last_is_refused(load: Load) -> None:
+    with pytest.raises(InputError, match=r"gradcam\.images: 5 is not one of the 5 test images"):
+        load(images=[5])
+
+
+@pytest.mark.parametrize("method", WEIGHTS)
+def test_the_method_that_is_asked_for_makes_the_maps(
+    method: str, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def named(
+        _: Any, layers: Sequence[str], images: torch.Tensor, *rest: Any
+    ) -> dict[str, torch.Tensor]:
+        place = list(WEIGHTS).index(rest[-1])
+        return {name: torch.full((len(images), 32, 32), float(place)) for name in layers}
+
+    monkeypatch.setattr("src.explanation.maps.grad_cam", named)
+    (maps,) = load(method=method).cams(["layer1"], [0], np.array([0]))
+    assert maps[0, 0, 0] == list(WEIGHTS).index(method)

@@ -1,0 +1,56 @@
+"""All figures share a style, which neither the user's settings nor the machine changes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+
+from src.figures import evaluate
+from src.figures.style import look, new_sheet, plain, short
+from tests.conftest import ROOT, run
+from tests.figures.reading import IMAGES, unreadable
+
+
+def test_the_check_itself_sees_cut_and_overlapping_text() -> None:
+    with look():
+        figure = new_sheet(300, 100)
+    figure.text(0.9, 0.5, "beyond the edge")
+    figure.text(0.1, 0.5, "one")
+    figure.text(0.12, 0.5, "two")
+    figure.text(0.5, 0.1, "three")
+    figure.figimage(IMAGES[0], xo=150, yo=5)
+    faults = ["cut: beyond the edge", "overlap: one | two", "on a picture: three"]
+    assert unreadable(figure) == faults
+
+
+def test_the_users_own_matplotlib_style_changes_nothing(tmp_path: Path) -> None:
+    rows = [("cat", 0.8, 0.9, 0.85), ("dog", 1.0, 1.0, 1.0)]
+    evaluate.draw_classes(tmp_path / "a.png", rows)
+    with matplotlib.rc_context({"axes.linewidth": 5, "font.size": 20}):
+        evaluate.draw_classes(tmp_path / "b.png", rows)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_neither_torch_nor_a_window_is_needed() -> None:
+    code = (
+        "import sys; from src.figures import lr_find, augmentation, training, evaluate;"
+        "from src.figures import gradcam, mistakes, class_examples, confused_pairs;"
+        "from src.figures import results, compare, faithfulness;"
+        "assert not {'torch', 'pandas', 'matplotlib.pyplot'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_numbers_are_plain() -> None:
+    assert [plain(x) for x in (1e-5, 0.0001, 0.012345, 0.1, 1, 10)] == [
+        "0.00001", "0.0001", "0.0123", "0.1", "1", "10",
+    ]  # fmt: skip
+    assert short("automobile") == "automobile"
+    assert short("aquarium_fish_of_the_deep", 8) == "aquariu…"
+
+
+def test_a_stage_can_draw_when_it_is_started_from_jupyter() -> None:
+    """A stage inherits Jupyter's Matplotlib backend, which may not be installed for it."""
+    code = "import src.pipeline.stage, src.figures.style"
+    run(ROOT, sys.executable, "-c", code, MPLBACKEND="module://absent.backend")

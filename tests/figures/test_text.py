@@ -1,0 +1,39 @@
+"""Names are cut to their place, and written in letters that the figures' font has."""
+
+import pytest
+
+from src.figures.style import look, new_sheet, words
+from src.figures.text import drawable, fit, text_width
+from tests.figures.explained import many
+from tests.figures.reading import LONG, drawn_texts
+
+
+@pytest.mark.parametrize("text", ["cat", LONG, "W" * 16, "собака", "Ünïcödé ☂", "fi fl"])
+@pytest.mark.parametrize("size", [10, 13])
+def test_a_width_is_that_of_the_drawn_text(text: str, size: int) -> None:
+    with look():
+        figure = new_sheet(2000, 200)
+        words(figure, text, 100, 100, size=size)
+    (drawn,) = drawn_texts(figure)
+    assert text_width(text, size) == pytest.approx(drawn.get_window_extent().width, abs=1)
+
+
+@pytest.mark.parametrize("width", [60, 100, 192])
+@pytest.mark.parametrize("text", [LONG, "W" * 40, "собака_очень_длинная_порода"])
+def test_a_long_name_is_cut_as_late_as_its_place_allows(text: str, width: int) -> None:
+    cut = fit(text, width, 10)
+    assert cut.endswith("…")
+    assert text.startswith(cut[:-1])
+    longer = text[: len(cut)] + "…"
+    assert text_width(cut, 10) <= width < text_width(longer, 10)
+
+
+def test_a_name_that_fits_stays() -> None:
+    assert fit("automobile", 192, 10) == "automobile"
+    assert fit("", 10, 10) == ""
+
+
+def test_a_name_without_letters_in_the_font_is_its_number() -> None:
+    names = ["cat", "猫", "кот", "Ünïcödé", "犬 dog"]
+    assert drawable(names) == ["cat", "class 1", "кот", "Ünïcödé", "class 4"]
+    assert len(set(drawable(many(256)))) == 256
