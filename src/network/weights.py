@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from src.data.normalize import Normalize
 from src.data.tensors import load_tensors, save_tensors
 from src.device import memory_for, start
-from src.network.blocks import ResNet
 from src.network.resnet import ARCHITECTURES, build_model
 from src.pipeline.errors import InputError, remake
 
@@ -73,7 +72,7 @@ def save_weights(path: Path, model: nn.Module, metadata: dict[str, Any]) -> None
     save_tensors(path, tensors, metadata)
 
 
-def load_model(path: Path, num_classes: int) -> tuple[ResNet, dict[str, Any]]:
+def load_model(path: Path, num_classes: int) -> tuple[nn.Module, dict[str, Any]]:
     """The trained network in fp32 and eval mode, and the file's metadata.
 
     Raises InputError where the file is damaged or is not for `num_classes` classes.
@@ -84,7 +83,7 @@ def load_model(path: Path, num_classes: int) -> tuple[ResNet, dict[str, Any]]:
 
 def fill(
     path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any], num_classes: int, mend: str
-) -> ResNet:
+) -> nn.Module:
     """The network that the metadata name, in fp32 and eval mode, with these tensors as weights."""
     if metadata.get("arch") not in ARCHITECTURES:
         raise InputError(f"{path}: is of an unknown architecture; {mend}")
