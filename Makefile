@@ -16,7 +16,7 @@ ifneq ($(shell $(OUTSIDE) $(PYTHON) -c '$(VERSION)' 2>&1),$(shell .venv/bin/pyth
 endif
 endif
 
-.PHONY: help demo repro quick best predict test test-all check same-bits bench figures page lock \
+.PHONY: help demo repro quick best predict app test test-all check same-bits bench figures page lock \
   weights verify release-outputs rounding licences sbom audit site
 help:
 	@echo "make demo      the whole pipeline on the built-in sample, in minutes, on a CPU"
@@ -26,6 +26,7 @@ help:
 	@echo "make weights   the published network and its pictures, out of this repository"
 	@echo "make verify    is the published result true on this machine? TRAIN=quick trains as well"
 	@echo "make predict IMAGE=photo.jpg   what the trained network takes a picture for"
+	@echo "make app       a page on this machine to drop pictures on"
 	@echo "make test      checks and tests, 3 to 7 minutes on two cores; make test-all adds the exhaustive tests"
 	@echo "make same-bits BASE=<commit>   check that this working copy computes what that commit computes"
 	@echo "make bench     compare images a second with the usual script's, on this machine"
@@ -59,6 +60,10 @@ quick best: $(READY)
 predict: $(READY)
 	@python -m src.predict $(if $(WEIGHTS),--weights "$(WEIGHTS)") "$(or $(IMAGE),$(error say which \
 	  picture: make predict IMAGE=photo.jpg))"
+
+# It needs nothing that the pipeline does not: the lock has its server for DVC anyhow.
+app: $(READY)
+	@python -m src.app $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(PORT),--port "$(PORT)")
 
 check: $(READY)
 	ruff check .
@@ -101,7 +106,7 @@ page: $(READY)
 
 lock: $(READY)
 	printf 'torch==2.11.0\ntorchvision==0.26.0\n' | uv pip compile --quiet --universal --generate-hashes \
-	  --no-header --no-annotate --no-emit-index-url --python-version 3.11 --group dev \
+	  --no-header --no-annotate --no-emit-index-url --python-version 3.11 --group dev --group app \
 	  --constraint - pyproject.toml --output-file requirements.txt --upgrade
 
 # The tools below are run by uv at their versions, outside .venv; they need the network.

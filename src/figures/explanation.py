@@ -11,20 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
+import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from src.data.pictures import centre_square
-from src.figures.gradcam import EVIDENCE, OPACITY
+from src.figures.evidence import OPACITY
 from src.figures.style import DPI, Picture, enlarge, look, new_sheet, picture, short, words
 from src.pipeline.files import whole_file
 
 if TYPE_CHECKING:
     # These names serve only as types, so figures need no torch.
-    from src.explanation.examples import Cam
+    from src.explanation.subject import Cam
 
-COLOURS = np.rint(255 * EVIDENCE(np.arange(256))[:, :3]).astype(np.uint8)
+COLOURS = np.rint(255 * matplotlib.colormaps["viridis"](np.arange(256))[:, :3]).astype(np.uint8)
 # How bright that part of a picture stays which the network did not see.
 UNSEEN = 0.4
 SMALL = 160  # pixels: a column is at least this wide, and smaller pictures are enlarged

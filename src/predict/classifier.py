@@ -13,11 +13,10 @@ from src.data.records import Split
 from src.device import memory_for
 from src.evaluation.predict import predict
 from src.explanation.gradcam import grad_cam
+from src.explanation.layers import map_layers
 from src.network.weights import Trained, load_alone
 from src.predict.temperature import NotCalibrated, temperature_for
 
-# Of every network in src/network/resnet.py.
-LAYERS = ("layer1", "layer2", "layer3", "layer4")
 SHOWN = 3
 MEND = (
     "name other weights with --weights (`make predict WEIGHTS=…`), or train: `make demo` writes "
@@ -37,11 +36,13 @@ class Guess(NamedTuple):
 class Classifier:
     """A network on its device, its class names, and the temperature of its logits.
 
+    layers: those that Grad-CAM explains, none where the network has no maps;
     uncalibrated: why the temperature is 1 although nobody has measured that, or empty.
     """
 
     trained: Trained
     names: list[str]
+    layers: list[str]
     temperature: float
     uncalibrated: str
 
@@ -56,10 +57,12 @@ class Classifier:
 
     def explain(self, picture: Picture, label: int) -> dict[str, NDArray[np.float32]]:
         """For each layer the evidence for a class, (32, 32) in [0, 1], in the middle square."""
+        if not self.layers:
+            return {}
         with memory_for("Grad-CAM of one picture"):
             inputs = self.trained.normalize(torch.from_numpy(to_square(picture)[None]))
             target = torch.tensor([label], device=inputs.device)
-            cams = grad_cam(self.trained.model, LAYERS, inputs, target, self.trained.precision)
+            cams = grad_cam(self.trained.model, self.layers, inputs, target, self.trained.precision)
         return {name: cam[0].cpu().numpy() for name, cam in cams.items()}
 
 
@@ -69,7 +72,8 @@ def load_classifier(weights: Path) -> Classifier:
     Raises InputError where the weights are missing, damaged or do not name their classes.
     """
     trained, names = load_alone(weights, MEND)
+    layers = map_layers(trained.model)
     try:
-        return Classifier(trained, names, temperature_for(weights), "")
+        return Classifier(trained, names, layers, temperature_for(weights), "")
     except NotCalibrated as why:
-        return Classifier(trained, names, 1.0, str(why))
+        return Classifier(trained, names, layers, 1.0, str(why))

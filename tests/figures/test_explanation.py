@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from src.figures.explanation import build_explanation, draw_explanation, evidence
-from src.figures.gradcam import overlay
+from src.figures.evidence import overlay
 
 
 def photo(height: int, width: int) -> np.ndarray:
@@ -21,7 +21,7 @@ def blob() -> np.ndarray:
 
 def test_the_square_looks_as_in_the_other_figures() -> None:
     ours = evidence(photo(200, 200), blob()).astype(int)
-    assert np.abs(ours - overlay(photo(200, 200), blob(), 1)).max() <= 2
+    assert np.abs(ours - overlay(photo(200, 200), blob(), "viridis", 1)).max() <= 2
 
 
 @pytest.mark.parametrize(("height", "width"), [(100, 161), (161, 100)])

@@ -14,7 +14,7 @@ from src.explanation.gradcam import grad_cam
 from src.network.resnet import build_model
 from src.network.weights import load_model, save_weights
 from src.pipeline.errors import InputError
-from src.predict.classifier import LAYERS, Classifier, load_classifier
+from src.predict.classifier import Classifier, load_classifier
 from src.sources.shapes import draw
 from tests.predict.conftest import ABOUT, NAMES, TEMPERATURE
 
@@ -47,12 +47,17 @@ def test_the_likeliest_classes_come_first_with_calibrated_probabilities(
 
 def test_the_evidence_is_grad_cam_s_for_that_class(weights: Path, classifier: Classifier) -> None:
     model, images = plain(weights)
+    layers = ["layer1", "layer2", "layer3", "layer4"]
     for label in range(len(NAMES)):
-        expected = grad_cam(model, LAYERS, images, torch.tensor([label]))
+        expected = grad_cam(model, layers, images, torch.tensor([label]))
         cams = classifier.explain(photo(), label)
-        assert list(cams) == list(LAYERS)
+        assert list(cams) == layers
         for layer, cam in cams.items():
             assert np.allclose(cam, expected[layer][0], atol=1e-4), layer
+
+
+def test_a_network_without_maps_is_not_explained(classifier: Classifier) -> None:
+    assert dataclasses.replace(classifier, layers=[]).explain(photo(), 0) == {}
 
 
 def test_two_classes_give_two_guesses(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from src.data.dataset import read_classes, read_split
 from src.data.pictures import read_picture
-from src.explanation.examples import load_logits
+from src.explanation.subject import load_logits
 from src.predict.command import main
 
 

@@ -12,7 +12,7 @@ from release.outputs import DATA, OUTPUTS, missing, pull, push, shipped, stored
 from src.data.dataset import read_classes, read_statistics
 from src.data.records import from_records
 from src.evaluation.predict import predict
-from src.explanation.examples import load_logits
+from src.explanation.subject import load_logits
 from src.network.weights import load_trained
 from src.sources.shapes import load_shapes
 from tests.conftest import ROOT, run, tiny_values

@@ -1,0 +1,61 @@
+"""What the page shows of one picture, as JSON can hold it."""
+
+import base64
+import io
+from typing import Any
+
+import cv2
+from PIL import Image
+
+from src.data.pictures import Picture, decode_picture
+from src.figures.explanation import evidence
+from src.figures.style import enlarge
+from src.predict.classifier import Classifier
+from src.predict.report import caveat, remark
+
+# Sides in pixels, of what a screen shows: larger pictures are shrunk, small ones enlarged.
+LARGE, SMALL = 1024, 320
+
+
+def about(classifier: Classifier, max_bytes: int) -> dict[str, Any]:
+    """What the page says before there is a picture."""
+    return {"classes": classifier.names, "caveat": caveat(classifier), "max_bytes": max_bytes}
+
+
+def answer(classifier: Classifier, content: bytes, name: str) -> dict[str, Any]:
+    """The likeliest classes of a picture file, the picture, and what speaks for the first one.
+
+    Raises InputError naming the file where it is no picture that can be read.
+    """
+    picture = decode_picture(io.BytesIO(content), name)
+    guesses = classifier.classify(picture)
+    cams = classifier.explain(picture, guesses[0].label)
+    shown = for_screen(picture)
+    layers = [
+        {"name": layer, "found": bool(cam.any()), "url": data_url(evidence(shown, cam))}
+        for layer, cam in cams.items()
+    ]
+    return {
+        "name": name,
+        "classes": [{"name": g.name, "probability": g.probability} for g in guesses],
+        "remark": remark(guesses, classifier),
+        "url": data_url(shown),
+        "layers": layers,
+    }
+
+
+def for_screen(picture: Picture) -> Picture:
+    """The picture in a size for a screen."""
+    height, width = picture.shape[:2]
+    if (longest := max(height, width)) <= LARGE:
+        return enlarge(picture, max(1, SMALL // longest))
+    size = [max(1, round(side * LARGE / longest)) for side in (width, height)]
+    shrunk: Picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return shrunk
+
+
+def data_url(pixels: Picture) -> str:
+    """The picture as the address of an image in a page."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "jpeg", quality=92, subsampling=0)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

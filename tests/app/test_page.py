@@ -1,0 +1,154 @@
+"""What someone sees who drops a picture on the page, with a mouse, a keyboard or a phone."""
+
+import base64
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import ActionChains, Chrome, Keys
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+from src.data.pictures import read_picture
+from src.predict.classifier import load_classifier
+from src.predict.report import in_words
+
+DROP = """
+const [content, name] = arguments;
+const file = new File([Uint8Array.from(atob(content), (c) => c.charCodeAt(0))], name);
+const dataTransfer = new DataTransfer();
+dataTransfer.items.add(file);
+for (const kind of ["dragenter", "dragover", "drop"]) {
+  const event = new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true });
+  document.getElementById("drop").dispatchEvent(event);
+}"""
+SHOWN = """
+const image = document.getElementById("picture");
+return [image.complete && image.naturalWidth, image.naturalHeight, image.src];"""
+
+
+class Page:
+    """The page in a browser, by the ids of its parts."""
+
+    def __init__(self, window: Chrome, url: str) -> None:
+        self.window, self.url = window, url
+        window.get(url)
+        self.wait(lambda: self.text("classes"))
+
+    def wait(self, until) -> None:
+        WebDriverWait(self.window, 60).until(lambda _: until())
+
+    def at(self, name: str) -> WebElement:
+        return self.window.find_element(By.ID, name)
+
+    def text(self, name: str) -> str:
+        return self.at(name).text
+
+    def drop(self, file: Path) -> None:
+        content = base64.b64encode(file.read_bytes()).decode()
+        self.window.execute_script(DROP, content, file.name)
+
+    def press(self, key: str) -> None:
+        ActionChains(self.window).send_keys(key).perform()
+
+    def shown(self) -> str:
+        """The address of the picture, once it is drawn."""
+        self.wait(lambda: self.window.execute_script(SHOWN)[0])
+        width, height, address = self.window.execute_script(SHOWN)
+        assert (width, height) == (270, 180)
+        return address
+
+
+@pytest.fixture
+def page(chromium: Chrome, url: str) -> Page:
+    return Page(chromium, url)
+
+
+def test_a_dropped_picture_gets_its_class_and_an_overlay_for_each_layer(
+    page: Page, photos: Path, weights: Path
+) -> None:
+    page.drop(photos / "a.png")
+    page.wait(lambda: page.at("result").is_displayed())
+    guesses = load_classifier(weights).classify(read_picture(photos / "a.png"))
+    first = guesses[0]
+    assert page.text("said") == f"a.png: {first.name}, {first.probability:.1%}"
+    assert page.text("guesses").splitlines() == [in_words(guess) for guess in guesses]
+    assert page.text("caveat").startswith("These probabilities are calibrated (temperature 2.5)")
+    assert page.text("error") == ""
+    seen = {page.text("shown"): page.shown()}
+    for _ in range(4):
+        page.at("layer").send_keys(Keys.ARROW_LEFT)
+        assert page.at("layer").get_attribute("aria-valuetext") == page.text("shown")
+        seen[page.text("shown")] = page.shown()
+    names = [f"layer{number}: evidence for {first.name}" for number in (4, 3, 2, 1)]
+    assert list(seen) == [*names, "the picture"]
+    assert len(set(seen.values())) == 5
+    assert all(address.startswith("data:image/jpeg") for address in seen.values())
+
+
+def test_a_dropped_text_gets_a_sentence_and_the_page_goes_on(page: Page, photos: Path) -> None:
+    page.drop(photos / "notes.txt")
+    page.wait(lambda: page.text("error"))
+    assert page.text("error").startswith("notes.txt: is no picture of a kind that is read here")
+    assert not page.at("result").is_displayed()
+    page.drop(photos / "old/c.webp")
+    page.wait(lambda: page.at("result").is_displayed())
+    assert page.text("said").startswith("c.webp: ")
+    assert page.text("error") == ""
+
+
+def test_too_large_a_file_is_not_even_sent(page: Page, tmp_path: Path) -> None:
+    page.window.execute_script("about.max_bytes = 1000")
+    (tmp_path / "film.png").write_bytes(bytes(1001))
+    page.drop(tmp_path / "film.png")
+    page.wait(lambda: page.text("error"))
+    assert page.text("error") == "film.png: has more than 0 MB; make it smaller"
+
+
+def test_a_keyboard_is_enough(page: Page, photos: Path) -> None:
+    page.press(Keys.TAB)
+    assert page.window.switch_to.active_element == page.at("file")
+    page.at("file").send_keys(str(photos / "b [1].JPG"))
+    page.wait(lambda: page.at("result").is_displayed())
+    assert page.text("said").startswith("b [1].JPG: ")
+    page.press(Keys.TAB)
+    assert page.window.switch_to.active_element == page.at("layer")
+    page.press(Keys.ARROW_LEFT)
+    assert page.text("shown").startswith("layer3: ")
+
+
+def test_everything_has_a_name_for_those_who_do_not_see_it(page: Page, photos: Path) -> None:
+    page.drop(photos / "a.png")
+    page.wait(lambda: page.at("result").is_displayed())
+    assert page.at("file").accessible_name == "Choose a picture or drop one here"
+    assert page.at("layer").accessible_name == "Show"
+    assert page.at("layer").get_attribute("aria-valuetext").startswith("layer4: evidence for ")
+    assert page.at("picture").accessible_name.startswith("a.png, layer4: evidence for ")
+    assert page.at("status").aria_role == "status"
+    assert page.at("error").get_attribute("role") == "alert"
+    assert page.at("status").get_attribute("textContent") == page.text("said")
+
+
+@pytest.mark.parametrize("width", [320, 375, 1200])
+def test_it_fits_a_phone_and_a_desk(page: Page, photos: Path, width: int) -> None:
+    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+    page.window.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        page.drop(photos / "a.png")
+        page.wait(lambda: page.at("result").is_displayed())
+        assert page.window.execute_script("return document.documentElement.scrollWidth") == width
+    finally:
+        page.window.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_nothing_leaves_the_machine_and_no_rule_is_broken(page: Page, photos: Path) -> None:
+    page.window.get_log("browser")
+    page.drop(photos / "a.png")
+    page.wait(lambda: page.at("result").is_displayed())
+    page.shown()
+    asked = page.window.execute_script(
+        "return performance.getEntriesByType('resource').map((each) => each.name)"
+    )
+    assert f"{page.url}predict" in asked
+    assert all(address.startswith((page.url, "data:")) for address in asked)
+    assert [entry["message"] for entry in page.window.get_log("browser")] == []

@@ -1,0 +1,179 @@
+"""The server answers this machine's page alone, and says of every picture what it is or lacks."""
+
+import asyncio
+import base64
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+import requests
+from aiohttp import web
+from PIL import Image
+
+from src.app import server
+from src.app.answer import for_screen
+from src.app.server import MAX_BYTES, build, listen
+from src.data.pictures import decode_picture, read_picture
+from src.figures.explanation import evidence
+from src.pipeline.errors import InputError
+from src.predict.classifier import load_classifier
+from tests.data.test_pictures import png_header
+
+
+def post(url: str, content: bytes, name: str = "photo.png") -> tuple[int, dict[str, Any]]:
+    answer = requests.post(f"{url}predict", data=content, headers={"X-Name": name}, timeout=60)
+    return answer.status_code, answer.json()
+
+
+def pixels(address: str) -> np.ndarray:
+    kind, _, content = address.partition(",")
+    assert kind == "data:image/jpeg;base64"
+    return decode_picture(io.BytesIO(base64.b64decode(content)), "it")
+
+
+def test_a_picture_gets_its_classes_and_the_evidence_of_each_layer(
+    url: str, weights: Path, photos: Path
+) -> None:
+    picture, classifier = read_picture(photos / "a.png"), load_classifier(weights)
+    status, answer = post(url, (photos / "a.png").read_bytes(), "a.png")
+    guesses = classifier.classify(picture)
+    assert status == 200
+    assert answer["name"] == "a.png"
+    assert [c["name"] for c in answer["classes"]] == [guess.name for guess in guesses]
+    said = [c["probability"] for c in answer["classes"]]
+    assert said == pytest.approx([guess.probability for guess in guesses], abs=1e-5)
+    shown = for_screen(picture)
+    # Three times as large as the picture of 90×60 pixels, up to what a JPEG loses.
+    assert np.abs(pixels(answer["url"]).astype(int) - shown).mean() < 3
+    cams = classifier.explain(picture, guesses[0].label)
+    assert [layer["name"] for layer in answer["layers"]] == list(cams)
+    for layer, cam in zip(answer["layers"], cams.values(), strict=True):
+        assert layer["found"] == bool(cam.any())
+        assert np.abs(pixels(layer["url"]).astype(int) - evidence(shown, cam)).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((60, 90), (180, 270)), ((2000, 1000), (1024, 512)), ((3, 9000), (1, 1024))],
+)
+def test_a_picture_is_shown_in_a_size_for_a_screen(
+    size: tuple[int, int], shown: tuple[int, int]
+) -> None:
+    assert for_screen(np.zeros((*size, 3), np.uint8)).shape == (*shown, 3)
+
+
+def test_what_is_no_picture_gets_a_sentence(url: str) -> None:
+    status, answer = post(url, b"dear diary", "tr%C3%A4ume%0Aund mehr.txt")
+    assert status == 422
+    assert answer["error"].startswith("träume und mehr.txt: is no picture of a kind")
+    status, answer = post(url, png_header(20_000, 20_000), "bomb.png")
+    assert status == 422
+    assert answer["error"].startswith("bomb.png: has 20,000×20,000 pixels, more than")
+    assert post(url, b"")[0] == 422
+
+
+def test_too_large_a_file_gets_a_sentence(url: str) -> None:
+    status, answer = post(url, bytes(MAX_BYTES + 1), "film.png")
+    assert status == 413
+    assert answer == {"error": "film.png: has more than 30 MB; make it smaller"}
+    assert post(url, bytes(MAX_BYTES), "film.png")[0] == 422
+
+
+def test_it_says_what_it_knows(url: str) -> None:
+    about = requests.get(f"{url}about", timeout=60).json()
+    assert about["classes"] == ["cat", "dog", "sea horse", "Ente"]
+    assert about["caveat"].startswith("These probabilities are calibrated (temperature 2.5)")
+    assert about["max_bytes"] == MAX_BYTES
+
+
+def test_only_its_own_page_is_answered(url: str, photos: Path) -> None:
+    """DNS rebinding sends another name, a page of another site its origin."""
+    port = url.rstrip("/").rpartition(":")[2]
+    picture = (photos / "a.png").read_bytes()
+
+    def status(**headers: str) -> int:
+        return requests.post(f"{url}predict", data=picture, headers=headers, timeout=60).status_code
+
+    for host in (f"127.0.0.1:{port}", f"localhost:{port}"):
+        assert status(Host=host) == 200
+        assert status(Host=host, Origin=f"http://{host}") == 200
+        assert status(Host=host, Origin="null") == 403
+        assert status(Host=host, Origin="https://evil.example") == 403
+        assert status(Host=host, Origin=f"http://{host}0") == 403
+    for host in ("evil.example", f"evil.example:{port}", f"127.0.0.1.evil.example:{port}"):
+        assert status(Host=host) == 403
+        assert status(Host=host, Origin=f"http://{host}") == 403
+        assert requests.get(url, headers={"Host": host}, timeout=60).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["", "page.css", "page.js", "about", "gone", "x.py", "predict"])
+def test_every_answer_forbids_what_the_page_does_not_need(url: str, path: str) -> None:
+    answer = requests.get(url + path, timeout=60)
+    wanted = {"gone": 404, "x.py": 404, "predict": 405}
+    assert answer.status_code == wanted.get(path, 200)
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; ")
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+def test_it_listens_on_this_machine_alone() -> None:
+    with listen(0) as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
+        port = listener.getsockname()[1]
+        with pytest.raises(InputError, match=rf"port {port}: cannot be had \(Address already in"):
+            listen(port)
+    with pytest.raises(InputError, match=r"port 70000: is not 0 to 65535; name another"):
+        listen(70000)
+
+
+def test_pictures_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is looked at, while the page is still sent."""
+    running = []
+
+    def answer(_: object, content: bytes, name: str) -> dict[str, Any]:
+        running.append(name)
+        time.sleep(0.2)
+        assert running == [name]
+        running.clear()
+        return {"bytes": len(content)}
+
+    monkeypatch.setattr(server, "answer", answer)
+
+    async def scenario() -> None:
+        with listen(0) as listener:
+            port = listener.getsockname()[1]
+            runner = web.AppRunner(build(None, port))  # type: ignore[arg-type]
+            await runner.setup()
+            await web.SockSite(runner, listener).start()
+            url = f"http://127.0.0.1:{port}"
+            async with aiohttp.ClientSession() as session:
+                posts = [
+                    asyncio.create_task(session.post(f"{url}/predict", data=bytes(size)))
+                    for size in (1, 2, 3)
+                ]
+                await asyncio.sleep(0.05)
+                async with session.get(f"{url}/page.css") as page:
+                    assert page.status == 200
+                assert not any(each.done() for each in posts)
+                assert [await (await each).json() for each in posts] == [
+                    {"bytes": 1}, {"bytes": 2}, {"bytes": 3}
+                ]  # fmt: skip
+            await runner.cleanup()
+
+    asyncio.run(scenario())
+
+
+def test_a_large_photo_is_answered(url: str) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (4000, 3000), (200, 30, 40)).save(file, "jpeg")
+    status, answer = post(url, file.getvalue())
+    assert status == 200
+    assert pixels(answer["layers"][3]["url"]).shape == (768, 1024, 3)
