@@ -116,7 +116,10 @@ def make_project(folder: Path, values: dict[str, Any]) -> Path:
     folder.mkdir(parents=True)
     for name in ("src", "stages"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / values["data"]["folder"]).mkdir()
+    # With a file in it, as in the repository: DVC warns of an empty folder.
+    pictures = folder / values["data"]["folder"]
+    pictures.mkdir()
+    shutil.copy(ROOT / "pictures/.gitignore", pictures)
     for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, folder)
     write_params(folder, values)

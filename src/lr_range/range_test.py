@@ -109,8 +109,12 @@ def range_test(model: nn.Module, data: TrainingData, find: LrFind, settings: Set
         **fp16_options(settings.precision, device),
     )
     batches = training_loader(data.train, find.num_iter, settings)
-    key_draws(device, settings.seed, 0)
-    with contextlib.redirect_stdout(io.StringIO()), memory_for_step(train.batch_size):
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        memory_for_step(train.batch_size),
+        torch.random.fork_rng(devices=[]),
+    ):
+        key_draws(device, settings.seed, 0)
         finder.range_test(
             batches,
             val_loader=validation_loader(data, find.linear, settings.seed) if linear else None,
