@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.figures.explanation import build_explanation, draw_explanation, evidence
 from src.figures.evidence import overlay
+from src.figures.explanation import build_explanation, draw_explanation, evidence
 
 
 def photo(height: int, width: int) -> np.ndarray:
