@@ -28,7 +28,7 @@ YOURS = diffs("docs/yours.md")
 DIFFS = diffs("CONTRIBUTING.md") | YOURS
 PICTURES = "Your pictures"
 CODE = [name for name in DIFFS if name != PICTURES]
-BIRDS = ["house sparrow", "tit", "Türkentaube"]
+BIRDS = ["Türkentaube", "house sparrow", "tit"]  # sorted by character
 
 
 def apply(name: str, folder: Path, *options: str) -> None:
