@@ -20,7 +20,8 @@ const dataTransfer = new DataTransfer();
 dataTransfer.items.add(file);
 for (const kind of ["dragenter", "dragover", "drop"]) {
   const event = new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true });
-  document.getElementById("drop").dispatchEvent(event);
+  const opens = document.getElementById("drop").dispatchEvent(event);
+  if (opens) throw new Error("the browser would open the file in the page's place");
 }"""
 SHOWN = """
 const image = document.getElementById("picture");
