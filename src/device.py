@@ -101,7 +101,8 @@ def set_deterministic(deterministic: bool) -> None:
     if deterministic:
         # cuBLAS reads it when its first handle is made.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic)
+    # As use_deterministic_algorithms does, which also imports torch.compile's modules: seconds.
+    torch.set_deterministic_debug_mode("error" if deterministic else "default")
     # Filling new memory would cost bandwidth, and it only shows code that reads unwritten memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.deterministic = deterministic

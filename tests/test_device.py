@@ -116,6 +116,15 @@ def test_which_gpu_it_was_enters_no_result(monkeypatch: pytest.MonkeyPatch) -> N
     assert runtime.surroundings(first) == runtime.surroundings(second)
 
 
+def test_starting_a_stage_does_not_load_torch_compile() -> None:
+    """Its modules take about as long as torch itself; only torch's optimizers need them."""
+    code = (
+        "import sys; from src.device import start; start('fp32', True);"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    run(ROOT, sys.executable, "-c", code, DEVICE="cpu")
+
+
 def test_deterministic_is_asked_of_every_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     try:
