@@ -22,7 +22,7 @@ LINUX = {
 KNOWN = {
     "MIT", "MIT License", "MIT-0", "MIT-CMU", "BSD", "BSD License", "BSD-2-Clause",
     "BSD-3-Clause", "0BSD", "ISC", "ISC License (ISCL)", "Zlib", "CC0-1.0", "PSF-2.0",
-    "Python Software Foundation License", "Apache-2.0", "Apache License 2.0",
+    "Python Software Foundation License", "Apache 2.0", "Apache-2.0", "Apache License 2.0",
     "Apache Software License", "The Unlicense (Unlicense)", "Unlicense", "Zope Public License",
     "HPND", "MPL-2.0", "Mozilla Public License 2.0 (MPL 2.0)",
 }  # fmt: skip
