@@ -7,7 +7,8 @@ from typing import Any
 STAGES = ("lr_find", "train", "evaluate", "gradcam")
 NEXT = """\
 Look at the pictures in demo/plots: gradcam.png (why the network decided as it did),
-misclassified.png (its most confident mistakes), training.png, confusion.png, lr_find.png.
+misclassified.png (its most confident mistakes), class_examples.png (the best and the worst of
+each class), faithfulness.png (how far to trust the maps), training.png, confusion.png.
 
 Try next:
   source .venv/bin/activate && cd demo

@@ -50,7 +50,9 @@ RULES = {
 
 def sentence(error: Any, path: Path) -> str:
     """One of pydantic's errors as `key: value rule (file)`."""
-    key = ".".join(map(str, error["loc"]))
+    # A name in the file may hold a line break, which would cut the sentence in two.
+    names = (str(part) for part in error["loc"])
+    key = ".".join(name if name.isprintable() else repr(name) for name in names)
     rule = RULES.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
     if error["type"] not in {"missing", "extra_forbidden", "value_error"}:
         rule = f"{error['input']!r} {rule}"
