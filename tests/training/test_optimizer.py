@@ -1,10 +1,14 @@
 """SGD's groups: what is decayed, and that all have one rate."""
 
+import sys
+
+import pytest
 import torch
 
 from src.network.resnet import build_model
 from src.pipeline.params import Optimizer, Params
-from src.training.optimizer import make_optimizer
+from src.training.optimizer import groups, make_optimizer
+from tests.conftest import ROOT, run
 from tests.tiny import new_run, params
 
 SETTINGS = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}
@@ -35,10 +39,47 @@ def test_all_groups_follow_the_schedule() -> None:
     for schedule in ("plateau", "one_cycle", "cyclic", "cosine"):
         values = params(schedule=schedule, epochs=1).model_dump()
         values["optimizer"]["decay_norm"] = False
-        run, seen = new_run(Params.model_validate(values), 0.1), set()
-        for images, labels in run.batches():
-            run.train_step(images, labels)
-            first, second = (group["lr"] for group in run.optimizer.param_groups)
+        training, seen = new_run(Params.model_validate(values), 0.1), set()
+        for images, labels in training.batches():
+            training.train_step(images, labels)
+            first, second = (group["lr"] for group in training.optimizer.param_groups)
             assert first == second
             seen.add(first)
         assert len(seen) > 1 or schedule == "plateau"
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_its_steps_are_torchs_to_the_bit(momentum: float) -> None:
+    """With and without momentum, over a step that found_inf skips, and after a new start."""
+    settings = Optimizer(
+        momentum=momentum, nesterov=momentum > 0, weight_decay=0.1, decay_norm=False
+    )
+    models = [build_model("resnet18", 10) for _ in range(2)]
+    ours = make_optimizer(models[0], settings, 0.1)
+    theirs = torch.optim.SGD(
+        groups(models[1], False), lr=0.1, momentum=momentum, nesterov=momentum > 0,
+        weight_decay=0.1, fused=True,
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(0)
+    for step in range(4):
+        for one, other in zip(*(model.parameters() for model in models), strict=True):
+            one.grad = torch.randn(one.shape, generator=generator)
+            other.grad = one.grad.clone()
+        for optimizer in (ours, theirs):
+            optimizer.found_inf = torch.tensor(float(step == 2))  # type: ignore[union-attr]
+            optimizer.step()
+            optimizer.zero_grad()
+        ours.load_state_dict(ours.state_dict())
+        for one, other in zip(*(model.parameters() for model in models), strict=True):
+            assert one.grad is None
+            assert torch.equal(one, other), step
+
+
+def test_no_step_loads_torch_compile() -> None:
+    code = (
+        "import sys, torch; from tests.tiny import new_run, params;"
+        "run = new_run(params(schedule='one_cycle'));"
+        "[run.train_step(*batch) for batch, _ in zip(run.batches(), range(2))]; run.state();"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    run(ROOT, sys.executable, "-c", code)
