@@ -1,14 +1,18 @@
 """The notebook runs from its first cell to its last, and shows the outputs of such a run."""
 
+import base64
+import io
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
-from release.notebook import execute
+from release.notebook import execute, shrunk
 from tests.conftest import ROOT, run, tiny_values, write_params
 
 PATH = ROOT / "notebooks/cifar_resnet.ipynb"
@@ -41,8 +45,19 @@ def test_its_outputs_are_the_recorded_demos_and_name_no_machine() -> None:
     result = yaml.safe_load((ROOT / "docs/result.yaml").read_text())["demo"]["metrics"]
     assert f"top1 {result['evaluate']['top1']:.4f}" in outputs
     assert json.dumps(str(result["gradcam"]["layer4"]))[1:-1] in outputs
-    for path in ("/tmp/", "/home/", "/root/", str(ROOT.parent)):
+    for path in ("/tmp/", "/home/", "/root/", "/opt/", str(ROOT.parent)):
         assert path not in outputs
+
+
+def test_a_picture_is_no_wider_than_a_page_shows_it() -> None:
+    for width, expected in ((2000, 850), (300, 300)):
+        file = io.BytesIO()
+        Image.new("RGB", (width, 100), "red").save(file, "png")
+        made = base64.b64decode(shrunk(base64.b64encode(file.getvalue()).decode()))
+        image = Image.open(io.BytesIO(made))
+        assert image.size == (expected, round(100 * expected / width))
+        assert np.abs(np.array(image, int) - [255, 0, 0]).max() <= 2
+    assert PATH.stat().st_size < 3_000_000
 
 
 @pytest.mark.slow
@@ -56,7 +71,7 @@ def test_it_runs_in_a_clone(tmp_path: Path) -> None:
     executed = execute(clone)
     outputs = json.dumps([cell.get("outputs", []) for cell in executed.cells])
     assert "Running stage 'gradcam'" in outputs
-    assert outputs.count("image/png") == 8
+    assert outputs.count("image/jpeg") == 8
 
 
 def test_python_cells_compile() -> None:
