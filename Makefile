@@ -27,7 +27,7 @@ help:
 	@echo "make verify    is the published result true on this machine? TRAIN=quick trains as well"
 	@echo "make predict IMAGE=photo.jpg   what the trained network takes a picture for"
 	@echo "make app       a page on this machine to drop pictures on"
-	@echo "make test      checks and tests, 3 to 7 minutes on two cores; make test-all adds the exhaustive tests"
+	@echo "make test      checks and tests, about 8 minutes on two cores; make test-all adds the exhaustive tests"
 	@echo "make same-bits BASE=<commit>   check that this working copy computes what that commit computes"
 	@echo "make bench     compare images a second with the usual script's, on this machine"
 	@echo "make figures   copy the last run's pictures and log of epochs into docs"

@@ -163,7 +163,9 @@ def unpack(parts: Path, folder: Path) -> None:
     if names and not (folder / "metrics").exists():
         whole = io.BytesIO(b"".join(name.read_bytes() for name in names))
         with tarfile.open(fileobj=whole) as tar:
-            tar.extractall(folder, filter="data")
+            # Python below 3.11.4 has no filters.
+            tar.extraction_filter = getattr(tarfile, "data_filter", None)
+            tar.extractall(folder)
 
 
 @dataclass(frozen=True)
