@@ -46,14 +46,19 @@ class Look:
 
 
 @contextmanager
-def chromium() -> Iterator[Chrome]:
-    """Headless Chromium with no way out of this machine; without it the test is skipped."""
+def chromium(reachable: str = "") -> Iterator[Chrome]:
+    """Headless Chromium with no way out of this machine; without it the test is skipped.
+
+    reachable: the one host that it can ask, if any.
+    """
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not browser or not driver:
         pytest.skip("no chromium and chromedriver: apt-get install chromium chromium-driver")
     options = ChromeOptions()
     options.binary_location = browser
-    for flag in ("--headless=new", "--host-resolver-rules=MAP * ~NOTFOUND"):
+    hosts = "--host-resolver-rules=MAP * ~NOTFOUND" + (reachable and f", EXCLUDE {reachable}")
+    # In a container /dev/shm is small.
+    for flag in ("--headless=new", "--disable-dev-shm-usage", hosts):
         options.add_argument(flag)
     if os.geteuid() == 0:
         options.add_argument("--no-sandbox")
