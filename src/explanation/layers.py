@@ -1,11 +1,13 @@
 """Which layers of a network Grad-CAM can explain."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from src.data.records import SIDE
+from src.device import memory_for
 
 
 def map_layers(model: nn.Module) -> list[str]:
@@ -14,24 +16,38 @@ def map_layers(model: nn.Module) -> list[str]:
     A map has more than one pixel. A network without maps has no such layer.
     """
     last: dict[torch.Size, str] = {}
-    names = {module: name for name, module in model.named_modules() if name}
-
-    def note(module: nn.Module, _: Any, output: Any) -> None:
-        if not isinstance(output, Tensor) or output.dim() != 4 or output.shape[2:].numel() == 1:
-            return
-        size, name = output.shape[2:], names[module]
+    names = [name for name, _ in model.named_modules() if name]
+    for name, shape in output_shapes(model, names).items():
+        size = shape[2:]
         # A block may begin with maps of the size that the layer before it ended with.
-        if name.count(".") <= last.get(size, name).count("."):
+        if has_maps(shape) and name.count(".") <= last.get(size, name).count("."):
             last[size] = name
+    return list(last.values())
 
-    hooks = [module.register_forward_hook(note) for module in names]
-    device = next(model.parameters()).device
-    was_training = model.training
+
+def has_maps(shape: torch.Size) -> bool:
+    """Whether an output is (B, C, H, W) with more than one pixel."""
+    return len(shape) == 4 and shape[2:].numel() > 1
+
+
+@torch.no_grad()
+def output_shapes(model: nn.Module, layers: Sequence[str]) -> dict[str, torch.Size]:
+    """What each module gives for one black image, in the order in which they end; an empty shape
+    where it gives no tensor. model: in evaluation mode."""
+    shapes = dict.fromkeys(layers, torch.Size())
+
+    def note(layer: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            del shapes[layer]
+            shapes[layer] = output.shape if isinstance(output, Tensor) else torch.Size()
+
+        return hook
+
+    hooks = [model.get_submodule(layer).register_forward_hook(note(layer)) for layer in layers]
     try:
-        with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, SIDE, SIDE, device=device))
+        with memory_for("one image"):
+            model(torch.zeros(1, 3, SIDE, SIDE, device=next(model.parameters()).device))
     finally:
-        model.train(was_training)
         for hook in hooks:
             hook.remove()
-    return list(last.values())
+    return shapes

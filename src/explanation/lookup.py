@@ -1,16 +1,14 @@
 """What params.yaml asks of the gradcam stage by name or number: found, or refused in a sentence."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from src.data.records import SIDE
-from src.device import memory_for
+from src.explanation.layers import has_maps, output_shapes
 from src.pipeline.errors import InputError
 
 
@@ -36,38 +34,17 @@ def layer_sizes(model: nn.Module, layers: Sequence[str]) -> dict[str, tuple[int,
             )
     shapes = output_shapes(model, layers)
     for layer, shape in shapes.items():
-        if len(shape) != 4 or shape[2] * shape[3] < 2:
+        if not has_maps(shape):
             raise InputError(
                 f"gradcam.layers: {layer!r} gives {per_image(shape)} for an image, but an "
                 "explanation needs channels × height × width; name a layer or a convolution "
                 "(params.yaml)"
             )
-    return {layer: (shape[2], shape[3]) for layer, shape in shapes.items()}
+    return {layer: (shapes[layer][2], shapes[layer][3]) for layer in layers}
 
 
 def per_image(shape: torch.Size) -> str:
     return " × ".join(map(str, shape[1:])) or "no tensor"
-
-
-@torch.no_grad()
-def output_shapes(model: nn.Module, layers: Sequence[str]) -> dict[str, torch.Size]:
-    """What each module gives for one black image; an empty shape where it gives no tensor."""
-    shapes = dict.fromkeys(layers, torch.Size())
-
-    def note(layer: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            shapes[layer] = output.shape if isinstance(output, Tensor) else torch.Size()
-
-        return hook
-
-    hooks = [model.get_submodule(layer).register_forward_hook(note(layer)) for layer in layers]
-    try:
-        with memory_for("one image"):
-            model(torch.zeros(1, 3, SIDE, SIDE, device=next(model.parameters()).device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return shapes
 
 
 def check_target(target: str, classes: Sequence[str]) -> None:

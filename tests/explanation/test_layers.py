@@ -10,20 +10,19 @@ from src.network.resnet import build_model
 
 @pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
 def test_a_resnet_s_are_its_four(arch: str) -> None:
-    model = build_model(arch, 10).train()
+    model = build_model(arch, 10).eval()
     assert map_layers(model) == ["layer1", "layer2", "layer3", "layer4"]
-    assert model.training
     assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_another_network_s_are_the_last_of_each_size() -> None:
-    model = mobilenet_v3_small(num_classes=10)
+    model = mobilenet_v3_small(num_classes=10).eval()
     layers = map_layers(model)
     sizes = []
     for name in layers:
         keep = lambda *call: sizes.append(tuple(call[2].shape[2:]))  # noqa: E731
         model.get_submodule(name).register_forward_hook(keep)
-    model.eval()(torch.zeros(1, 3, 32, 32))
+    model(torch.zeros(1, 3, 32, 32))
     assert sizes == sorted(set(sizes), reverse=True)
     assert sizes[0] == (16, 16)
 
