@@ -49,11 +49,10 @@ def class_rows(
 ) -> list[ClassRow]:
     """A row for each class, from (C, C) counts and the (N, C) logits, (N,) labels behind them."""
     errors = class_errors(logits.softmax(1).numpy(), labels.numpy()).tolist()
+    scores, right = class_scores(confusion).T.tolist(), confusion.diag().tolist()
     rows = []
-    for place, name in enumerate(names):
-        scores = class_scores(confusion)[:, place].tolist()
-        precision, recall, f1 = [None if math.isnan(x) else x for x in scores]
-        right, images = int(confusion[place, place]), int(confusion[place].sum())
-        low, high = wilson(right, images) if images else (None, None)
+    for place, (name, images) in enumerate(zip(names, confusion.sum(1).tolist(), strict=True)):
+        precision, recall, f1 = [None if math.isnan(x) else x for x in scores[place]]
+        low, high = wilson(right[place], images) if images else (None, None)
         rows.append(ClassRow(name, precision, recall, f1, images, low, high, errors[place]))
     return rows
