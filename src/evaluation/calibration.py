@@ -116,8 +116,8 @@ def class_errors(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) 
     probabilities: (N, C). Over all images, each class's own probability is sorted into bins of
     equal width; the error is the mean gap between it and the share of images of the class,
     weighted by images. The mean over classes is the classwise-ECE of Kull et al. 2019 and the
-    static calibration error of Nixon et al. 2019. Most images are surely not of the class, so it
-    is much smaller than the error of the predicted class.
+    static calibration error of Nixon et al. 2019. With many classes most images are surely not of
+    the class, so it is then much smaller than the error of the predicted class.
     """
     images, classes = probabilities.shape
     place = np.minimum((probabilities.astype(np.float64) * BINS).astype(int), BINS - 1)

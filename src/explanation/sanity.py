@@ -72,7 +72,10 @@ def cascade(model: nn.Module, generator: Generator) -> Iterator[tuple[str, nn.Mo
 
 @torch.no_grad()
 def redraw(part: nn.Module, generator: Generator) -> None:
-    """Give all layers of a part weights as before any training."""
+    """Give convolutions and batch norm weights as before any training.
+
+    Linear layers get He's too; their scale moves no map but those of gradcam++.
+    """
     for layer in part.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             fresh = torch.empty(layer.weight.shape)

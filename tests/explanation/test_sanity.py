@@ -56,7 +56,7 @@ def test_parts_are_drawn_anew_from_the_top_and_the_network_stays() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_what_is_drawn_has_the_scale_of_an_untrained_network() -> None:
+def test_drawn_convolutions_have_the_scale_of_untrained_ones() -> None:
     fresh = build_model("resnet18", 10)
     *_, (_, redrawn) = cascade(build_model("resnet18", 10), torch.Generator().manual_seed(0))
     for key, tensor in redrawn.state_dict().items():
@@ -70,7 +70,9 @@ def test_grad_cam_depends_on_the_weights(model: ResNet) -> None:
     checks = check(trained, IMAGES, LABELS, ["layer3", "layer4"])
     assert [(c.step, c.redrawn) for c in checks[::2]] == list(enumerate([LEARNED, *PARTS]))
     assert [c.correlation for c in checks[:2]] == [pytest.approx(1), pytest.approx(1)]
-    assert all(c.correlation is None or c.correlation < 0.99 for c in checks[2:])
+    drawn = [c.correlation for c in checks[2:] if c.correlation is not None]
+    assert len(drawn) > len(checks[2:]) / 2
+    assert max(drawn) < 0.99
     assert checks == check(trained, IMAGES, LABELS, ["layer3", "layer4"])
 
 
