@@ -33,10 +33,10 @@ def main(params: Params, _: Inputs) -> None:
     draw_confused_pairs(plots / "confused_pairs.png", rows, len(pairs), legend)
     write_csv(plots / "confused_pairs.csv", *pair_table(pairs, subject.classes))
 
-    trained, layers, method = subject.trained, subject.layers, subject.method
+    trained, sizes, method = subject.trained, subject.sizes, subject.method
     test, predicted, count = subject.test, subject.predicted, settings.faithfulness_images
-    found = measure(trained, test, predicted, layers, count, settings.faithfulness_others, method)
-    checks = check(trained, test.images[:count], predicted[:count], layers, method)
+    found = measure(trained, test, predicted, sizes, count, settings.faithfulness_others, method)
+    checks = check(trained, test.images[:count], predicted[:count], subject.layers, method)
     for name, table in tables(found, checks).items():
         write_csv(plots / f"{name}.csv", *table)
     draw_faithfulness(plots / "faithfulness.png", found)

@@ -48,11 +48,6 @@ def surest_of_each(
     return {label: found[0] for label, found in images.items() if found}
 
 
-def choose_mistakes(probabilities: Probabilities, labels: Labels) -> list[int]:
-    """The wrong predictions, the most confident first."""
-    return surest(probabilities, probabilities.argmax(1) != labels)
-
-
 def least_right(predicted: Labels, labels: Labels, classes: int) -> list[int]:
     """All classes, the one whose images are least often right first, those without images last."""
     images = np.bincount(labels, minlength=classes)

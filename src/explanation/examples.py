@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from src.explanation.choose import (
     Pair,
-    choose_mistakes,
     choose_samples,
     least_right,
     surest,
@@ -62,7 +61,7 @@ def explain_mistakes(subject: Subject, rows: Sequence[int]) -> list[Mistake]:
 
 def mistake_rows(subject: Subject, count: int) -> tuple[list[Mistake], int]:
     """The most confident mistakes, and how many mistakes there are in all."""
-    chosen = choose_mistakes(subject.probabilities, subject.test.labels)
+    chosen = surest(subject.probabilities, ~subject.right)
     return explain_mistakes(subject, chosen[:count]), len(chosen)
 
 

@@ -21,7 +21,6 @@ from src.explanation.controls import (
 from src.explanation.curves import Curves, Trial, log_odds
 from src.explanation.imputation import Images, fills
 from src.explanation.leads import OWN, SAME_CLASS, Lead, Point, leads_of, points_of
-from src.explanation.lookup import layer_sizes
 from src.explanation.maps import own_and_others
 from src.network.weights import Trained
 from src.pipeline.errors import InputError
@@ -44,7 +43,7 @@ def measure(
     trained: Trained,
     test: Split,
     predicted: Indices,
-    layers: Sequence[str],
+    sizes: Mapping[str, tuple[int, int]],
     count: int,
     others: int,
     method: str = "gradcam",
@@ -52,6 +51,7 @@ def measure(
     """Deletion and insertion curves of each layer's maps and of four controls.
 
     predicted: (N,) classes that the network said of the test images, and that the maps explain;
+    sizes: the layers to measure, with height and width of their maps;
     count: how many of the images, at least 2; others: how many more images of an image's class
     give the mean map that its own is compared with.
 
@@ -69,8 +69,7 @@ def measure(
         )
     partners, draws = np.random.default_rng(SEED).spawn(2)
     chosen = others_of_class(predicted, rows, others, partners)
-    maps = own_and_others(trained, layers, test, predicted, rows, chosen, method)
-    sizes = layer_sizes(trained.model, layers)
+    maps = own_and_others(trained, list(sizes), test, predicted, rows, chosen, method)
     with memory_for(f"faithfulness of {len(rows):,} images", MEND):
         images, trial = prepare(trained, test.images[rows], predicted[rows], draws)
         curves = curves_by_layer(maps, sizes, images, trial, draws)

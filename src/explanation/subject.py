@@ -75,7 +75,8 @@ class Subject:
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
-        return self.probabilities.argmax(1)
+        # Of the logits, as evaluate has it: in the softmax two classes may be rounded to a tie.
+        return self.logits.argmax(1).numpy()
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
@@ -87,7 +88,7 @@ class Subject:
         """The evidence in test images at each layer; targets: the class to explain of each."""
         if not rows:
             return []
-        cams = self.cams(layers, rows, targets)
+        maps = maps_of(self.trained, layers, self.test.images[rows], targets, self.method)
         return [
             Example(
                 index,
@@ -97,17 +98,10 @@ class Subject:
                 predicted_probability=float(self.probabilities[index].max()),
                 target=int(target),
                 target_probability=float(self.probabilities[index, target]),
-                cams=[of_layer[row] for of_layer in cams],
+                cams=[maps[name][row] for name in layers],
             )
             for row, (index, target) in enumerate(zip(rows, targets, strict=True))
         ]
-
-    def cams(
-        self, layers: Sequence[str], rows: Sequence[int], targets: NDArray[np.int64]
-    ) -> list[NDArray[np.float32]]:
-        """For each layer the maps (B, 32, 32) of B test images for their targets."""
-        maps = maps_of(self.trained, layers, self.test.images[rows], targets, self.method)
-        return [maps[name] for name in layers]
 
 
 def load_subject(folder: Path, weights: Path, logits: Path, settings: Gradcam) -> Subject:

@@ -7,11 +7,11 @@ import pytest
 
 from src.explanation.choose import (
     Pair,
-    choose_mistakes,
     choose_samples,
     confused_pairs,
     least_right,
     pair_table,
+    surest,
     surest_of_each,
 )
 
@@ -24,9 +24,9 @@ def test_samples_are_of_different_classes() -> None:
     assert choose_samples(labels, 20) == [2, 3, 0, 4, 5, 1]
 
 
-def test_mistakes_come_most_confident_first() -> None:
-    assert choose_mistakes(PROBABILITIES, np.array([0, 0, 0, 1])) == [2, 1, 3]
-    assert choose_mistakes(PROBABILITIES, np.array([0, 1, 1, 0])) == []
+def test_the_most_confident_come_first() -> None:
+    assert surest(PROBABILITIES, np.array([0, 1, 1, 1], bool)) == [2, 1, 3]
+    assert surest(PROBABILITIES, np.zeros(4, bool)) == []
 
 
 def test_each_class_has_its_surest_image() -> None:

@@ -129,5 +129,5 @@ def test_the_method_that_is_asked_for_makes_the_maps(
         return {name: torch.full((len(images), 32, 32), float(place)) for name in layers}
 
     monkeypatch.setattr("src.explanation.maps.grad_cam", named)
-    (maps,) = load(method=method).cams(["layer1"], [0], np.array([0]))
-    assert maps[0, 0, 0] == list(WEIGHTS).index(method)
+    (example,) = load(method=method).explain(["layer1"], [0], np.array([0]))
+    assert example.cams[0][0, 0] == list(WEIGHTS).index(method)
