@@ -15,7 +15,7 @@ def map_layers(model: nn.Module) -> list[str]:
 
     A map has more than one pixel. A network without maps has no such layer.
     """
-    last: dict[torch.Size, str] = {}
+    last: dict[tuple[int, ...], str] = {}
     names = [name for name, _ in model.named_modules() if name]
     for name, shape in output_shapes(model, names).items():
         size = shape[2:]
@@ -27,7 +27,7 @@ def map_layers(model: nn.Module) -> list[str]:
 
 def has_maps(shape: torch.Size) -> bool:
     """Whether an output is (B, C, H, W) with more than one pixel."""
-    return len(shape) == 4 and shape[2:].numel() > 1
+    return len(shape) == 4 and shape[2] * shape[3] > 1
 
 
 @torch.no_grad()
