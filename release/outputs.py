@@ -7,10 +7,8 @@ error.
 """
 
 import argparse
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -32,14 +30,14 @@ def shipped(project: Path) -> dict[str, str]:
     return {o["path"]: o["md5"] for o in outs if o["path"] in cached and o["path"] not in DATA}
 
 
-def stored(folder: Path) -> Iterator[str]:
-    """The md5 of each file in the DVC remote `folder`, by its name."""
-    return (f"{path.parent.name}{path.name}" for path in folder.glob("files/md5/??/*"))
+def stored(folder: Path) -> dict[str, Path]:
+    """The files in the DVC remote `folder` by their md5, which is their name."""
+    return {path.parent.name + path.name: path for path in folder.glob("files/md5/??/*")}
 
 
 def missing(project: Path, folder: Path) -> list[str]:
     """What a release should ship and `folder` lacks."""
-    there = set(stored(folder))
+    there = stored(folder)
     return [path for path, md5 in shipped(project).items() if md5 not in there]
 
 
@@ -51,20 +49,21 @@ def command(project: Path, *words: str) -> None:
 
 def push(project: Path) -> None:
     """Replace the release's files by the outputs of the project's last run."""
-    folder = project / OUTPUTS
-    shutil.rmtree(folder / "files", ignore_errors=True)
+    folder, outputs = project / OUTPUTS, shipped(project)
     # By file: of several stages' names DVC 3.67 takes one.
-    command(project, "dvc", "push", "--remote", "release", *shipped(project))
+    command(project, "dvc", "push", "--remote", "release", *outputs)
     if lacking := missing(project, folder):
         sys.exit(f"error: {', '.join(lacking)}: not in DVC's cache; run `dvc repro`, then this")
+    for md5 in stored(folder).keys() - outputs.values():
+        stored(folder)[md5].unlink()
     command(project, "git", "add", "--force", "--all", OUTPUTS)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    print(f"{project / OUTPUTS}: {len(shipped(project))} files, {size / 1e6:.1f} MB; commit them")
+    print(f"{project / OUTPUTS}: {len(outputs)} files, {size / 1e6:.1f} MB; commit them")
 
 
 def pull(project: Path, folder: Path) -> None:
     """Put a release's outputs where the stages write them; `folder` is the DVC remote."""
-    if not any(stored(folder)):
+    if not stored(folder):
         sys.exit(f"error: {folder}: no run has been published there; `make repro` makes its own")
     if lacking := missing(project, folder):
         sys.exit(

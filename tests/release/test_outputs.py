@@ -61,6 +61,16 @@ def test_a_push_replaces_the_release_before_it(own: Path) -> None:
     assert sorted(line[0] for line in status.splitlines()) == ["A", "D"]
 
 
+def test_what_cannot_be_replaced_stays(own: Path) -> None:
+    """The cache lacks the run, as in a clone where somebody else's was committed."""
+    before = stored(own / OUTPUTS)
+    lock = own / "dvc.lock"
+    lock.write_text(lock.read_text().replace(shipped(own)["plots/model.txt"], 32 * "0"))
+    with pytest.raises(SystemExit):
+        push(own)
+    assert stored(own / OUTPUTS) == before
+
+
 def test_another_run_is_not_taken_for_the_published_one(
     fresh: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
