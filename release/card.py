@@ -34,7 +34,8 @@ batch norm in fp32. It holds tensors and a line of JSON, and no code. `make weig
 
 CIFAR-10 (Krizhevsky 2009): {train_images:,} training and {test_images:,} test images, checked by \
 a digest of their content. {val_size:,} of the training images, stratified, are held out for \
-validation. Choices were made on those; the test set was read by evaluate and gradcam alone.
+validation. Choices were made on those; evaluate and gradcam alone read the test set. Whoever \
+chose knew the test accuracies of earlier forms ([log.md](log.md#what-was-known-of-the-test-set)).
 
 ## Recipe
 
