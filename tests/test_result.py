@@ -41,6 +41,16 @@ def test_nothing_had_changed_since_the_run(project: tuple[Path, Any]) -> None:
     assert "Data and pipelines are up to date" in output or output.count("skipping") == 5
 
 
+@pytest.mark.parametrize("place", PROJECTS.values(), ids=PROJECTS)
+def test_a_release_runs_nothing_anew(place: str, tmp_path: Path) -> None:
+    """In a clone of the last commit, without data. Between releases code is ahead of results."""
+    if "\n## [Unreleased]\n" in run(ROOT, "git", "show", "HEAD:CHANGELOG.md").stdout:
+        pytest.skip("CHANGELOG.md has changes that are not released")
+    run(ROOT, "git", "clone", "-q", str(ROOT), str(tmp_path / "clone"))
+    said = run(tmp_path / "clone" / place, "dvc", "repro", "--dry", "--allow-missing").stdout
+    assert said.count("didn't change, skipping") == 5
+
+
 def test_metrics_are_those_of_the_commit_and_its_lock(project: tuple[Path, Any]) -> None:
     folder, result = project
     lock = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
@@ -92,6 +102,17 @@ def test_docs_name_the_accuracy_and_its_commit() -> None:
     assert f"git checkout {commit[:7]}" in (ROOT / "README.md").read_text()
     error = 100 * (top1 * (1 - top1) / DEFAULT["download"]["test_images"]) ** 0.5
     assert f"**{top1:.2%}** ± {error:.2f}" in (ROOT / "README.md").read_text()
+
+
+def test_the_demo_s_accuracy_is_in_the_table() -> None:
+    metrics = RESULTS["demo"]["metrics"]
+    top1, images = metrics["evaluate"]["top1"], metrics["download"]["test_images"]
+    error = 100 * (top1 * (1 - top1) / images) ** 0.5
+    commit = RESULTS["demo"]["commit"][:7]
+    rows = (ROOT / "docs/results.md").read_text().splitlines()
+    (row,) = [row for row in rows if row.startswith(f"| demo, {images} drawn test images")]
+    assert f"| {top1:.1%} ± {error:.1f} |" in row
+    assert f"| {commit}," in row
 
 
 def test_the_overview_names_what_was_measured() -> None:
