@@ -28,9 +28,13 @@ HEADER = "# Written by `make figures`: the run that made the committed results.\
 
 
 def last_run(log: str) -> list[dict[str, Any]]:
-    """The lines of the run that wrote the last one; the log has those of all runs."""
+    """Start and epochs of the run that wrote the last line; the log has the lines of all runs.
+
+    An epoch that was trained again after a kill is the one that counts.
+    """
     rows = [json.loads(line) for line in log.splitlines()]
-    return [row for row in rows if row["run"] == rows[-1]["run"]]
+    run = [row for row in rows if row["run"] == rows[-1]["run"]]
+    return [run[0], *{row["epoch"]: row for row in run if "epoch" in row}.values()]
 
 
 def committed(project: Path) -> str:
@@ -46,13 +50,23 @@ def committed(project: Path) -> str:
     return git("rev-list", "-1", "HEAD")
 
 
-def surroundings(project: Path) -> dict[str, Any]:
-    """Time and machine of a project's last run, from its log."""
-    run = last_run((project / "logs/train.jsonl").read_text())
-    unwanted = {"run", "startup_seconds", "capabilities", "switches"}
-    started = {key: value for key, value in run[0].items() if key not in unwanted}
-    epochs = [row for row in run if "epoch" in row]
-    return {"seconds_of_epochs": round(sum(row["seconds"] for row in epochs), 1), **started}
+def read_log(project: Path) -> list[dict[str, Any]]:
+    return last_run((project / "logs/train.jsonl").read_text())
+
+
+def in_words(about: dict[str, Any]) -> dict[str, Any]:
+    """What a machine is, with what its CPU can do as one line."""
+    able = about.get("capabilities", {}).items()
+    words = sorted(name if value is True else f"{name}={value}" for name, value in able if value)
+    return about | ({"capabilities": " ".join(words)} if words else {})
+
+
+def surroundings(run: list[dict[str, Any]]) -> dict[str, Any]:
+    """Time and machine of a run, from its log."""
+    start, *epochs = run
+    about = {key: value for key, value in start.items() if key not in {"run", "startup_seconds"}}
+    seconds = round(sum(row["seconds"] for row in epochs), 1)
+    return {"seconds_of_epochs": seconds, **in_words(about)}
 
 
 def commit_of(project: Path, revision: str) -> str:
@@ -91,18 +105,33 @@ def record_seeds(project: Path, revisions: list[str]) -> dict[str, Any]:
         for commit in commits
     ]
     # An experiment stands on the commit whose code it ran.
-    about = {"commit": commit_of(project, f"{commits[0]}~1"), "command": "make quick, -S seed=N"}
-    return {**about, **surroundings(project), "seeds": seeds}
+    stands_on = {commit_of(project, f"{commit}~1") for commit in commits}
+    run = read_log(project)
+    if len({seed["seed"] for seed in seeds}) < len(seeds) or len(stands_on) > 1:
+        sys.exit("error: these are not runs of one commit that differ in their seeds")
+    if run[-1]["val_accuracy"] not in {seed["val_accuracy"] for seed in seeds}:
+        sys.exit(
+            f"error: the last run here is none of {', '.join(revisions)}; record them after it"
+        )
+    command = "make quick; dvc exp run -n quick-seed-N -S seed=N evaluate"
+    return {"commit": stands_on.pop(), "command": command, **surroundings(run), "seeds": seeds}
 
 
 def record(project: Path) -> dict[str, Any]:
     """What docs/result.yaml says of a project's last run."""
+    metrics = {s: json.loads((project / f"metrics/{s}.json").read_text()) for s in STAGES}
+    run = read_log(project)
+    if run[-1]["train_loss"] != metrics["train"]["train_loss"]:
+        sys.exit(
+            "error: the last run of logs/train.jsonl is not that of metrics/train.json; record a "
+            "run before the next training"
+        )
     return {
         "commit": committed(project),
         "command": "dvc repro",
-        **surroundings(project),
+        **surroundings(run),
         "weights": weights_of(project / "models/model.safetensors"),
-        "metrics": {s: json.loads((project / f"metrics/{s}.json").read_text()) for s in STAGES},
+        "metrics": metrics,
     }
 
 
@@ -131,8 +160,7 @@ def record_run(name: str) -> dict[str, Any]:
     result = record(project)
     if name == "default":
         result["pictures"] = copy_pictures()
-        rows = last_run((project / "logs/train.jsonl").read_text())
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        lines = "".join(json.dumps(row) + "\n" for row in read_log(project))
         (ROOT / "docs/training.jsonl").write_text(lines)
         params = yaml.safe_load((project / "params.yaml").read_text())
         MODEL.write_text(model_card(result, params))

@@ -25,7 +25,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from recipes.run import merge, read_recipe
+from recipes.run import merge
+from release.figures import in_words
 from release.outputs import OUTPUTS, command, pull, shipped
 from src.device import machine, start, surroundings
 
@@ -79,8 +80,16 @@ def run_stage(project: Path, stage: str) -> dict[str, Any]:
 def differing_machine(result: dict[str, Any]) -> list[str]:
     """In which respects that decide the last bits this machine is not the published one."""
     device, precision = start(result["precision"], deterministic=True)
-    here = {**machine(device, precision), **surroundings(device)}
-    return [f"{k} {here[k]} for {v}" for k, v in result.items() if k in here and here[k] != v]
+    here = in_words({**machine(device, precision), **surroundings(device)})
+    other = {name: value for name, value in result.items() if here.get(name, value) != value}
+    return [difference(name, here[name], value) for name, value in other.items()]
+
+
+def difference(name: str, here: Any, published: Any) -> str:
+    if name == "capabilities":
+        apart = sorted(set(here.split()) ^ set(published.split()))
+        return f"the CPU can do {', '.join(apart)} on one side only"
+    return f"{name} {here} for {published}"
 
 
 def compare(published: Metrics, here: Metrics, rounding: dict[str, float]) -> list[Row]:
@@ -156,6 +165,11 @@ def check_accuracy(quick: dict[str, Any], top1: float) -> bool:
     return right
 
 
+def published_recipe(project: Path) -> dict[str, Any]:
+    recipe: dict[str, Any] = yaml.safe_load((project / "recipes/quick.yaml").read_text())
+    return recipe
+
+
 def check_training(root: Path, quick: dict[str, Any]) -> bool:
     """Train the quick recipe and compare its accuracy with the published seeds'."""
     print(
@@ -166,7 +180,7 @@ def check_training(root: Path, quick: dict[str, Any]) -> bool:
     )
     with clone(root, quick["commit"]) as project:
         params = project / "params.yaml"
-        values = merge(yaml.safe_load(params.read_text()), read_recipe("quick"))
+        values = merge(yaml.safe_load(params.read_text()), published_recipe(project))
         params.write_text(yaml.safe_dump(values, sort_keys=False))
         for stage in ("download", "lr_find", "train"):
             run_stage(project, stage)
@@ -179,6 +193,10 @@ def main() -> None:
         sys.exit(f"error: TRAIN={train}: only quick can be trained, `make verify TRAIN=quick`")
     if train and "quick" not in results:
         sys.exit("error: docs/result.yaml has no seeds of quick, so no published mean exists")
+    if "rounding" not in results["default"]:
+        sys.exit(
+            "error: docs/result.yaml has no rounding of this result; `make rounding` measures it"
+        )
     right = check_result(ROOT, results["default"])
     if train:
         right = check_training(ROOT, results["quick"]) and right

@@ -1,6 +1,7 @@
 """What `make figures` records is what ran; docs/model.md says it and nothing else."""
 
 import hashlib
+import json
 import re
 import statistics
 from pathlib import Path
@@ -80,14 +81,47 @@ def test_the_mean_of_the_seeds_is_in_the_docs() -> None:
 
 
 def test_seeds_are_recorded_by_the_names_of_their_experiments(clone: Path) -> None:
-    (clone / "metrics/evaluate.json").write_text('{"top1": 0.5}\n')
-    run(clone, "git", "commit", "-qam", "another seed")
-    run(clone, "git", "update-ref", "refs/exps/ab/cdef/quick-7", "HEAD")
-    first = run(clone, "git", "rev-parse", "HEAD~1").stdout.strip()
-    found = record_seeds(clone, ["quick-7", first])
-    assert found["seeds"][0]["top1"] == 0.5
-    assert [seed["seed"] for seed in found["seeds"]] == [0, 0]
-    assert found["commit"] == first
+    first = experiment(clone, "quick", 0, 0.5)
+    other = experiment(clone, "quick-seed-7", 7, 0.6)
+    found = record_seeds(clone, ["quick-seed-7", first])
+    assert [(seed["seed"], seed["top1"]) for seed in found["seeds"]] == [(7, 0.6), (0, 0.5)]
+    assert found["commit"] == run(clone, "git", "rev-parse", f"{other}~1").stdout.strip()
     assert found["seconds_of_epochs"] > 0
     with pytest.raises(SystemExit, match="quick-8: no such experiment"):
         record_seeds(clone, ["quick-8", first])
+    with pytest.raises(SystemExit, match="not runs of one commit that differ in their seeds"):
+        record_seeds(clone, ["quick", first])
+    with pytest.raises(SystemExit, match="not runs of one commit"):
+        record_seeds(clone, ["quick", f"{first}~1"])
+    train = clone / "metrics/train.json"
+    train.write_text(json.dumps(json.loads(train.read_text()) | {"val_accuracy": 0.123}))
+    run(clone, "git", "commit", "-qam", "another machine's run")
+    others = [experiment(clone, f"other-{seed}", seed, 0.5) for seed in (1, 2)]
+    with pytest.raises(SystemExit, match=f"the last run here is none of {', '.join(others)}"):
+        record_seeds(clone, others)
+
+
+def experiment(project: Path, name: str, seed: int, top1: float) -> str:
+    """A commit on the last one, as DVC makes one for an experiment; its hash."""
+    head = run(project, "git", "rev-parse", "HEAD").stdout.strip()
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    (project / "params.yaml").write_text(yaml.safe_dump(params | {"seed": seed}))
+    (project / "metrics/evaluate.json").write_text(json.dumps({"top1": top1}))
+    run(project, "git", "commit", "-qam", name)
+    commit = run(project, "git", "rev-parse", "HEAD").stdout.strip()
+    run(project, "git", "update-ref", f"refs/exps/ab/cdef/{name}", commit)
+    run(project, "git", "reset", "--quiet", "--hard", head)
+    return commit
+
+
+def test_the_log_of_another_run_is_refused(own: Path) -> None:
+    """And an epoch that was trained again after a kill counts once."""
+    log = own / "logs/train.jsonl"
+    start, *epochs = log.read_text().splitlines(keepends=True)
+    expected = record(own)
+    log.write_text("".join([start, epochs[0], start, *epochs]))
+    assert record(own) == expected
+    other = json.loads(epochs[-1]) | {"run": "another", "train_loss": 9.0}
+    log.write_text(log.read_text() + json.dumps(other) + "\n")
+    with pytest.raises(SystemExit, match=r"the last run of logs/train\.jsonl is not that"):
+        record(own)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from release import rounding, verify
@@ -16,6 +17,7 @@ from release.verify import (
     check_result,
     check_training,
     compare,
+    differing_machine,
     same_files,
     table,
     verdict,
@@ -61,6 +63,24 @@ def test_a_metric_on_one_side_only_differs() -> None:
     assert not Row("a", 1.0, 0.4, 0.5).close
 
 
+def test_what_decides_the_last_bits_is_named(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = record(done)
+    device = torch.device(result["device"])
+    monkeypatch.setattr(verify, "start", lambda precision, **_: (device, precision))
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as start has it
+    assert differing_machine(result) == []
+    switches = {**result["switches"], "ATEN_CPU_CAPABILITY": "avx2"}
+    assert differing_machine(result | {"torch": "1.0", "switches": switches}) == [
+        f"torch {torch.__version__} for 1.0",
+        f"switches {result['switches']} for {switches}",
+    ]
+    if device.type == "cpu":
+        able = f"{result['capabilities']} avx1024"
+        assert differing_machine(result | {"capabilities": able}) == [
+            "the CPU can do avx1024 on one side only"
+        ]
+
+
 def test_the_files_that_differ_are_named(published: Path, clone: Path) -> None:
     md5s = shipped(published)
     stage = yaml.safe_load((clone / "dvc.yaml").read_text())["stages"]["gradcam"]
@@ -87,13 +107,14 @@ def test_an_accuracy_lies_within_three_deviations_of_the_seeds(
     assert "NOT within" in capsys.readouterr().out
 
 
-def test_without_published_seeds_nothing_is_trained(
+def test_what_is_not_published_is_not_verified(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(verify, "ROOT", tmp_path)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/result.yaml").write_text("default: {}\n")
-    for train, said in (("quick", "no published mean exists"), ("best", "only quick")):
+    cases = {"quick": "no published mean exists", "best": "only quick", "": "has no rounding"}
+    for train, said in cases.items():
         monkeypatch.setenv("TRAIN", train)
         with pytest.raises(SystemExit, match=said):
             verify.main()
@@ -125,7 +146,7 @@ def test_a_run_is_verified_from_nothing(
     assert 0 < found["evaluate"] < 0.05
     assert 0 < found["gradcam"] < 0.1
 
-    monkeypatch.setattr(verify, "read_recipe", lambda _: {"train": {"epochs": 1}})
+    monkeypatch.setattr(verify, "published_recipe", lambda _: {"train": {"epochs": 1}})
     quick = {**result, "seeds": [{"top1": 0.5}, {"top1": 0.5}]}
     assert not check_training(published, quick)
     assert "published: 50.00% ± 0.00 (n = 2 seeds). NOT within" in capsys.readouterr().out
