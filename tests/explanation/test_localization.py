@@ -1,9 +1,6 @@
 """On the built-in sample, whose object masks are known, maps find the object; broken ones do not.
 
-Two measures, each beside its chance: the pointing game, whether the highest pixel lies on the
-object (Zhang et al. 2016, arXiv 1608.00507), and the share of a map's sum that does (Wang et al.
-2020, Score-CAM, arXiv 1910.01279). Chance is what the same maps reach with the masks of
-other images: objects lie near the middle, so a map that always says "the middle" is often right.
+By the two measures of benchmarks/localization.py, each against its chance.
 """
 
 from collections.abc import Callable
@@ -14,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from benchmarks.localization import Maps, Masks, locate
 from src.data.normalize import Normalize
 from src.explanation.maps import maps_of
 from src.network.weights import Trained
 from src.sources.shapes import CLASSES, USUAL_COLOURS, draw
 
-Maps = NDArray[np.floating]
 IMAGES, LABELS, MASKS = draw(200, 1)
 BREAKS: dict[str, Callable[[Maps], Maps]] = {
     "another image's": lambda maps: np.roll(maps, 1, axis=0),
@@ -47,28 +44,7 @@ class Colours(nn.Module):
         return 1.5 * found - 0.5 * found.sum(1, keepdim=True)
 
 
-def pointing(maps: Maps, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(N,) 1 where the highest pixel of a map (N, H, W) lies inside the mask, else 0."""
-    highest = maps.reshape(len(maps), -1).argmax(1)
-    return masks.reshape(len(maps), -1)[range(len(maps)), highest].astype(np.float64)
-
-
-def energy(maps: Maps, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(N,) share of the map's sum that lies inside the mask."""
-    return (maps * masks).sum((1, 2)) / maps.sum((1, 2))
-
-
-def beats_chance(maps: Maps, masks: NDArray[np.bool_]) -> bool:
-    """Whether both measures lie above chance by more than three standard errors."""
-    verdicts = []
-    for measure in (pointing, energy):
-        chance = np.mean([measure(maps, np.roll(masks, n, axis=0)) for n in range(1, 21)], axis=0)
-        lead = measure(maps, masks) - chance
-        verdicts.append(lead.mean() > 3 * lead.std(ddof=1) / len(lead) ** 0.5)
-    return all(verdicts)
-
-
-def maps_for(targets: NDArray[np.int64]) -> tuple[Maps, NDArray[np.bool_]]:
+def maps_for(targets: NDArray[np.int64]) -> tuple[Maps, Masks]:
     """The maps and masks of the images that have evidence for their target."""
     network = Trained(Colours(), Normalize([0.0] * 3, [1 / 255] * 3, torch.device("cpu")), "fp32")
     maps = maps_of(network, ["like"], IMAGES, targets)["like"]
@@ -79,16 +55,16 @@ def maps_for(targets: NDArray[np.int64]) -> tuple[Maps, NDArray[np.bool_]]:
 def test_grad_cam_finds_the_object() -> None:
     maps, masks = maps_for(LABELS)
     assert len(maps) > 0.7 * len(IMAGES)
-    assert beats_chance(maps, masks)
+    assert all(found.beats_chance for found in locate(maps, masks))
 
 
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_broken_cam_does_not(name: str) -> None:
     maps, masks = maps_for(LABELS)
-    assert not beats_chance(BREAKS[name](maps), masks)
+    assert not all(found.beats_chance for found in locate(BREAKS[name](maps), masks))
 
 
 def test_a_cam_for_the_wrong_class_does_not() -> None:
     maps, masks = maps_for((LABELS + 1) % len(CLASSES))
     assert len(maps) > 0.2 * len(IMAGES)
-    assert not beats_chance(maps, masks)
+    assert not all(found.beats_chance for found in locate(maps, masks))
