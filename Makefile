@@ -30,7 +30,7 @@ help:
 	@echo "make test      checks and tests, about 8 minutes on two cores; make test-all adds the exhaustive tests"
 	@echo "make same-bits BASE=<commit>   check that this working copy computes what that commit computes"
 	@echo "make bench     compare images a second with the usual script's, on this machine"
-	@echo "make figures   copy the last run's pictures and log of epochs into docs"
+	@echo "make figures   record the last run as the published result: result.yaml, model card, pictures"
 	@echo "make page      build the page of dvc plots show, with Vega from npm"
 	@echo "make site      README and docs as a web site, in site/html"
 	@echo "make sbom, make licences, make audit   what it is built on: a list, licences, known faults"
@@ -133,5 +133,6 @@ audit: $(READY)
 site: $(READY)
 	rm -rf site
 	mkdir -p site/pages
-	git ls-files -z '*.md' docs notebooks params.yaml LICENSE | xargs -0 cp --parents -t site/pages
+	git ls-files -z '*.md' docs notebooks params.yaml LICENSE CITATION.cff page/licences \
+	  | xargs -0 cp --parents -t site/pages
 	uvx --from zensical==0.0.73 zensical build --clean --strict
