@@ -8,10 +8,10 @@ import cv2
 from PIL import Image
 
 from src.data.pictures import Picture, decode_picture
-from src.figures.explanation import evidence
 from src.figures.style import enlarge
 from src.predict.classifier import Classifier
 from src.predict.report import caveat, remark
+from src.predict.sheet import evidence
 
 # Sides in pixels, of what a screen shows: larger pictures are shrunk, small ones enlarged.
 LARGE, SMALL = 1024, 320

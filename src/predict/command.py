@@ -96,8 +96,8 @@ def predict_all(
 def predict_one(classifier: "Classifier", file: Path, target: Path | None) -> "Result":
     """What the network says of a file; target: where its explanation is drawn."""
     from src.data.pictures import read_picture
-    from src.figures.explanation import draw_explanation
     from src.predict.report import Result, in_words
+    from src.predict.sheet import draw_explanation
 
     picture = read_picture(file)
     guesses = classifier.classify(picture)

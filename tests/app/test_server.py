@@ -18,9 +18,9 @@ from src.app import server
 from src.app.answer import for_screen
 from src.app.server import MAX_BYTES, build, listen
 from src.data.pictures import decode_picture, read_picture
-from src.figures.explanation import evidence
 from src.pipeline.errors import InputError
 from src.predict.classifier import load_classifier
+from src.predict.sheet import evidence
 from tests.data.test_pictures import png_header
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from src.figures.evidence import overlay
-from src.figures.explanation import build_explanation, draw_explanation, evidence
+from src.predict.sheet import build_explanation, draw_explanation, evidence
 
 
 def photo(height: int, width: int) -> np.ndarray:
