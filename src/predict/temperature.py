@@ -25,12 +25,12 @@ def temperature_for(weights: Path) -> float:
     """
     project = weights.absolute().parent.parent
     metrics = project / METRICS
-    if not metrics.exists():
-        raise NotCalibrated(f"no {METRICS} goes with the weights")
     try:
+        if not metrics.exists():
+            raise NotCalibrated(f"no {METRICS} goes with the weights")
         same = digests_of_evaluate(project) == (md5(weights), md5(metrics))
         temperature = read_json(metrics, "").get("temperature")
-    except InputError as error:
+    except (InputError, OSError) as error:
         raise NotCalibrated(f"{METRICS} or {paths.LOCK} cannot be read") from error
     if not same:
         raise NotCalibrated(
