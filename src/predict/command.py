@@ -1,7 +1,6 @@
 """The command: predict picture files, explain them, tell what could not be read."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -11,15 +10,14 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from src.pipeline import paths
-from src.pipeline.errors import InputError
+from src.pipeline.command import run_command
+from src.pipeline.errors import InputError, one_line
 from src.predict.explanations import explanation_files
 from src.predict.files import Fault, find_pictures
 
 if TYPE_CHECKING:
     from src.predict.classifier import Classifier
     from src.predict.report import Result
-
-INTERRUPTED = 130
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -37,22 +35,18 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "a file.png for one picture, a folder for several",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument(
-        "--weights", type=Path, default=paths.WEIGHTS, help="the weights file (%(default)s)"
-    )
+    add_weights(parser)
     return parser.parse_args(arguments)
 
 
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights", type=Path, default=paths.WEIGHTS, help="the weights file (%(default)s)"
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; a fault becomes a sentence on stderr, and status 1 at the end."""
-    # A user's own backend might not be there.
-    os.environ["MPLBACKEND"] = "agg"
-    try:
-        sys.exit(run(parse(arguments)))
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    run_command(lambda: run(parse(arguments)))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -110,4 +104,4 @@ def predict_one(classifier: "Classifier", file: Path, target: Path | None) -> "R
 
 def complain(sentence: str) -> None:
     """A sentence on stderr, above the progress bar."""
-    tqdm.write(f"error: {sentence}", file=sys.stderr)
+    tqdm.write(f"error: {one_line(sentence)}", file=sys.stderr)
