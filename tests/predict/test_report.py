@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 from src.predict.classifier import Classifier, Guess
@@ -23,6 +24,19 @@ def test_each_picture_is_a_line(classifier: Classifier) -> None:
         "Käfer.jpg  sea horse 40.0%  cat 35.0%  dog 20.0%       "
         "unsure: more likely wrong than right",
     ]
+
+
+def test_a_name_breaks_no_line_and_commands_no_terminal(classifier: Classifier) -> None:
+    name = os.fsdecode(b"new\nline \xff.png")
+    guesses = [Guess("c\x1b[2Jat", 0, 0.9), Guess("d\tog", 1, 0.1)]
+    results = [Result(Path(name), guesses, None)]
+    assert table(results, classifier).splitlines() == [
+        r"picture               likeliest         second",
+        r"new\nline \udcff.png  c\x1b[2Jat 90.0%  d\tog 10.0%",
+    ]
+    text = as_json(results, [], Path("w"), classifier)
+    assert text.isascii()
+    assert json.loads(text)["pictures"][0]["file"] == name
 
 
 def test_without_calibration_nothing_is_made_of_a_probability(classifier: Classifier) -> None:
