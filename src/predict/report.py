@@ -63,9 +63,9 @@ def caveat(classifier: Classifier) -> str:
         meaning = f"These probabilities are not calibrated, because {classifier.uncalibrated}."
     else:
         meaning = (
-            f"These probabilities are calibrated (temperature {classifier.temperature:.3g}): of "
-            "pictures like those of the training that get 80%, about 80 in 100 are taken for what "
-            "they are."
+            f"These probabilities are scaled by the temperature {classifier.temperature:.3g}, "
+            "which fits held-out pictures like those of the training best as a whole; "
+            "plots/calibration.png shows how far from the truth they still are at each level."
         )
     return (
         f"{meaning} The network names one of its {classes} classes for any picture; a high "

@@ -1,4 +1,4 @@
-"""The temperature that makes a network's probabilities true, if it belongs to these weights."""
+"""The temperature that evaluate fitted for a network's logits, if it belongs to these weights."""
 
 import hashlib
 from pathlib import Path

@@ -86,7 +86,7 @@ def test_too_large_a_file_gets_a_sentence(url: str) -> None:
 def test_it_says_what_it_knows(url: str) -> None:
     about = requests.get(f"{url}about", timeout=60).json()
     assert about["classes"] == ["cat", "dog", "sea horse", "Ente"]
-    assert about["caveat"].startswith("These probabilities are calibrated (temperature 2.5)")
+    assert about["caveat"].startswith("These probabilities are scaled by the temperature 2.5, ")
     assert about["max_bytes"] == MAX_BYTES
 
 

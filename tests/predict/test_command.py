@@ -36,7 +36,7 @@ def test_pictures_become_a_table(predict, photos: Path) -> None:
         *(str(photos / name) for name in ("a.png", "b [1].JPG", "old/c.webp")),
     ]
     assert lines[4] == ""
-    assert lines[5].startswith("These probabilities are calibrated (temperature 2.5)")
+    assert lines[5].startswith("These probabilities are scaled by the temperature 2.5, ")
     assert "error" not in err
 
 

@@ -49,8 +49,9 @@ def test_the_caveat_says_what_the_probabilities_mean(classifier: Classifier) -> 
         "say that the picture shows one of them."
     )
     assert caveat(classifier) == (
-        "These probabilities are calibrated (temperature 2.5): of pictures like those of the "
-        "training that get 80%, about 80 in 100 are taken for what they are." + both
+        "These probabilities are scaled by the temperature 2.5, which fits held-out pictures like "
+        "those of the training best as a whole; plots/calibration.png shows how far from the "
+        "truth they still are at each level." + both
     )
     assert caveat(uncalibrated(classifier)) == (
         "These probabilities are not calibrated, because nobody measured it." + both
