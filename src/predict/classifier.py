@@ -19,8 +19,9 @@ from src.predict.temperature import NotCalibrated, temperature_for
 
 SHOWN = 3
 MEND = (
-    "name other weights with --weights (`make predict WEIGHTS=…`), or train: `make demo` writes "
-    "demo/models/model.safetensors, `make quick` and `make repro` this file"
+    "name other weights with --weights (with make: WEIGHTS=…), fetch the published ones with "
+    "`make weights`, or train: `make demo` writes demo/models/model.safetensors, `make quick` and "
+    "`make repro` write models/model.safetensors"
 )
 
 
