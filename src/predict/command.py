@@ -24,7 +24,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m src.predict",
         description="What a trained network takes pictures for, with its probabilities.",
-        epilog="The status is 1 if a picture could not be read, else 0.",
+        epilog="The status is 1 if a picture could not be read or an explanation not written, "
+        "else 0.",
     )
     parser.add_argument("pictures", nargs="+", help="files, folders, or patterns like 'a/*.jpg'")
     parser.add_argument(
@@ -74,32 +75,38 @@ def run(options: argparse.Namespace) -> int:
 def predict_all(
     classifier: "Classifier", pictures: Sequence[Path], targets: Sequence[Path] | None
 ) -> tuple[list["Result"], list[Fault]]:
-    """The results, and a fault for each picture that cannot be read; targets: explanations."""
-    results, faults = [], []
+    """The results, and a fault for each picture that cannot be read or explained.
+
+    targets: where the explanations are drawn.
+    """
+    results: list[Result] = []
+    faults = []
     # None: no bar where stderr is no terminal.
     bar = tqdm(pictures, unit=" pictures", leave=False, disable=None if pictures[1:] else True)
     for place, file in enumerate(bar):
         try:
-            results.append(predict_one(classifier, file, targets[place] if targets else None))
+            predict_one(classifier, file, targets[place] if targets else None, results)
         except InputError as error:
             faults.append((str(file), str(error)))
             complain(str(error))
     return results, faults
 
 
-def predict_one(classifier: "Classifier", file: Path, target: Path | None) -> "Result":
-    """What the network says of a file; target: where its explanation is drawn."""
+def predict_one(
+    classifier: "Classifier", file: Path, target: Path | None, results: list["Result"]
+) -> None:
+    """Add what the network says of a file to the results; target: where it is explained.
+
+    Raises InputError where the file cannot be read, or not be explained: the answer then stays.
+    """
     from src.data.pictures import read_picture
-    from src.predict.report import Result, in_words
-    from src.predict.sheet import draw_explanation
+    from src.predict.explain import explain
+    from src.predict.report import Result
 
     picture = read_picture(file)
-    guesses = classifier.classify(picture)
+    results.append(Result(file, classifier.classify(picture), None))
     if target:
-        cams = classifier.explain(picture, guesses[0].label)
-        title = ", ".join(map(in_words, guesses))
-        draw_explanation(target, picture, cams, title, guesses[0].name)
-    return Result(file, guesses, target)
+        results[-1] = explain(classifier, picture, results[-1], target)
 
 
 def complain(sentence: str) -> None:
