@@ -53,9 +53,10 @@ cover the chance in training: this is one run, and another seed gives another ac
 |---|---|
 {metrics}
 
-`ece` is the expected calibration error: how far confidence and accuracy lie apart. For \
-probabilities to be taken at their word, divide the logits by `temperature`, which was fitted on \
-validation images. [overview.md](overview.md) explains calibration and Grad-CAM's figures.
+`ece` is the expected calibration error: how far confidence and accuracy lie apart. Divide the \
+logits by `temperature`, which was fitted on validation images, before you read probabilities; \
+`ece_calibrated` is the mean error that is left, and single levels can be further off. \
+[overview.md](overview.md) explains calibration and Grad-CAM's figures.
 
 ## Limits
 

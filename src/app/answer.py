@@ -8,10 +8,11 @@ import cv2
 from PIL import Image
 
 from src.data.pictures import Picture, decode_picture
-from src.figures.explanation import evidence
 from src.figures.style import enlarge
 from src.predict.classifier import Classifier
+from src.predict.explain import memory_to_explain
 from src.predict.report import caveat, remark
+from src.predict.sheet import evidence
 
 # Sides in pixels, of what a screen shows: larger pictures are shrunk, small ones enlarged.
 LARGE, SMALL = 1024, 320
@@ -25,16 +26,18 @@ def about(classifier: Classifier, max_bytes: int) -> dict[str, Any]:
 def answer(classifier: Classifier, content: bytes, name: str) -> dict[str, Any]:
     """The likeliest classes of a picture file, the picture, and what speaks for the first one.
 
-    Raises InputError naming the file where it is no picture that can be read.
+    Raises InputError naming the file where it is no picture that can be read, or where the memory
+    is too small to explain it.
     """
     picture = decode_picture(io.BytesIO(content), name)
     guesses = classifier.classify(picture)
-    cams = classifier.explain(picture, guesses[0].label)
-    shown = for_screen(picture)
-    layers = [
-        {"name": layer, "found": bool(cam.any()), "url": data_url(evidence(shown, cam))}
-        for layer, cam in cams.items()
-    ]
+    with memory_to_explain(name):
+        cams = classifier.explain(picture, guesses[0].label)
+        shown = for_screen(picture)
+        layers = [
+            {"name": layer, "found": bool(cam.any()), "url": data_url(evidence(shown, cam))}
+            for layer, cam in cams.items()
+        ]
     return {
         "name": name,
         "classes": [{"name": g.name, "probability": g.probability} for g in guesses],

@@ -1,22 +1,17 @@
 """The command: load the network, serve the page until Ctrl-C."""
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from src.pipeline import paths
-from src.pipeline.errors import InputError
+from src.pipeline.command import run_command
+from src.predict.command import add_weights
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m src.app", description="A page on this machine to drop pictures on."
     )
-    parser.add_argument(
-        "--weights", type=Path, default=paths.WEIGHTS, help="the weights file (%(default)s)"
-    )
+    add_weights(parser)
     parser.add_argument(
         "--port",
         type=int,
@@ -27,19 +22,18 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; a fault becomes a sentence on stderr and status 1."""
-    # A user's own backend might not be there.
-    os.environ["MPLBACKEND"] = "agg"
-    options = parse(arguments)
-    try:
-        from src.app.server import listen, serve
-        from src.predict.classifier import load_classifier
+    run_command(lambda: run(parse(arguments)))
 
-        # First the port, then the network: a taken port is told at once.
-        with listen(options.port) as listener:
-            classifier = load_classifier(options.weights)
-            url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-            print(f"Open {url} in a browser on this machine. Ctrl-C ends it.", flush=True)
-            serve(classifier, listener)
-    except InputError as error:
-        sys.exit(f"error: {error}")
+
+def run(options: argparse.Namespace) -> None:
+    """Serve the page; InputError where the port cannot be had or the weights cannot serve."""
+    # torch and the server are loaded when all arguments are in order.
+    from src.app.server import listen, serve
+    from src.predict.classifier import load_classifier
+
+    # First the port, then the network: a taken port is told at once.
+    with listen(options.port) as listener:
+        classifier = load_classifier(options.weights)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        print(f"Open {url} in a browser on this machine. Ctrl-C ends it.", flush=True)
+        serve(classifier, listener)

@@ -18,7 +18,7 @@ from src.app.answer import about, answer
 from src.pipeline.errors import InputError
 from src.predict.classifier import Classifier
 
-ADDRESS, LAST_PORT = "127.0.0.1", 65535
+ADDRESS, HTTP_PORT, LAST_PORT = "127.0.0.1", 80, 65535
 MAX_BYTES = 30 * 2**20
 PAGE = Path(__file__).parent / "page"
 FILES = {
@@ -76,7 +76,10 @@ async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 def only_from_here(port: int) -> Middleware:
     """Refuse what was sent to another name (DNS rebinding) or by another site's page."""
-    hosts = {f"{name}:{port}" for name in (ADDRESS, "localhost")}
+    names = {ADDRESS, "localhost"}
+    hosts = {f"{name}:{port}" for name in names}
+    # Browsers leave this port out.
+    hosts |= names if port == HTTP_PORT else set()
 
     @web.middleware
     async def refuse_others(request: web.Request, handler: Handler) -> web.StreamResponse:

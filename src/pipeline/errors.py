@@ -1,8 +1,16 @@
-"""The one exception a user is meant to read."""
+"""The one exception a user is meant to read, in sentences of one line."""
 
 
 class InputError(Exception):
     """A fault outside the code, told in a sentence: what, where, how to mend it."""
+
+
+def one_line(text: str) -> str:
+    """The text with an escape for each character that cannot be printed.
+
+    A name may hold a line break, a terminal's command, or bytes that are no UTF-8.
+    """
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def remake(stage: str) -> str:

@@ -17,19 +17,15 @@ import yaml
 from pathspec import GitIgnoreSpec
 
 from src.pipeline import paths
+from src.pipeline.command import INTERRUPTED
 from src.pipeline.errors import InputError
 from src.pipeline.files import sha256_file
 from src.pipeline.params import Params
 from src.pipeline.read_params import load_params
 from src.pipeline.stop import Stopped
 
-# Figures are drawn into files. A stage started from Jupyter would inherit Jupyter's backend, and
-# Matplotlib cannot be imported where that module is missing.
-os.environ["MPLBACKEND"] = "agg"
-
 Inputs = dict[str, Any]
 STARTED = time.perf_counter()
-INTERRUPTED = 130
 TEMPLATE = re.compile(r"\$\{([\w.]+)\}")
 
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from src.data.pictures import Picture, to_square
 from src.data.records import Split
-from src.device import memory_for
 from src.evaluation.predict import predict
 from src.explanation.gradcam import grad_cam
 from src.explanation.layers import map_layers
@@ -19,8 +18,9 @@ from src.predict.temperature import NotCalibrated, temperature_for
 
 SHOWN = 3
 MEND = (
-    "name other weights with --weights (`make predict WEIGHTS=…`), or train: `make demo` writes "
-    "demo/models/model.safetensors, `make quick` and `make repro` this file"
+    "name other weights with --weights (with make: WEIGHTS=…), fetch the published ones with "
+    "`make weights`, or train: `make demo` writes demo/models/model.safetensors, `make quick` and "
+    "`make repro` write models/model.safetensors"
 )
 
 
@@ -59,10 +59,9 @@ class Classifier:
         """For each layer the evidence for a class, (32, 32) in [0, 1], in the middle square."""
         if not self.layers:
             return {}
-        with memory_for("Grad-CAM of one picture"):
-            inputs = self.trained.normalize(torch.from_numpy(to_square(picture)[None]))
-            target = torch.tensor([label], device=inputs.device)
-            cams = grad_cam(self.trained.model, self.layers, inputs, target, self.trained.precision)
+        inputs = self.trained.normalize(torch.from_numpy(to_square(picture)[None]))
+        target = torch.tensor([label], device=inputs.device)
+        cams = grad_cam(self.trained.model, self.layers, inputs, target, self.trained.precision)
         return {name: cam[0].cpu().numpy() for name, cam in cams.items()}
 
 

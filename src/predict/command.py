@@ -1,7 +1,6 @@
 """The command: predict picture files, explain them, tell what could not be read."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from src.pipeline import paths
-from src.pipeline.errors import InputError
+from src.pipeline.command import run_command
+from src.pipeline.errors import InputError, one_line
 from src.predict.explanations import explanation_files
 from src.predict.files import Fault, find_pictures
 
@@ -19,14 +19,13 @@ if TYPE_CHECKING:
     from src.predict.classifier import Classifier
     from src.predict.report import Result
 
-INTERRUPTED = 130
-
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m src.predict",
         description="What a trained network takes pictures for, with its probabilities.",
-        epilog="The status is 1 if a picture could not be read, else 0.",
+        epilog="The status is 1 if a picture could not be read or an explanation not written, "
+        "else 0.",
     )
     parser.add_argument("pictures", nargs="+", help="files, folders, or patterns like 'a/*.jpg'")
     parser.add_argument(
@@ -37,22 +36,18 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "a file.png for one picture, a folder for several",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument(
-        "--weights", type=Path, default=paths.WEIGHTS, help="the weights file (%(default)s)"
-    )
+    add_weights(parser)
     return parser.parse_args(arguments)
 
 
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights", type=Path, default=paths.WEIGHTS, help="the weights file (%(default)s)"
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; a fault becomes a sentence on stderr, and status 1 at the end."""
-    # A user's own backend might not be there.
-    os.environ["MPLBACKEND"] = "agg"
-    try:
-        sys.exit(run(parse(arguments)))
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    run_command(lambda: run(parse(arguments)))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -80,34 +75,40 @@ def run(options: argparse.Namespace) -> int:
 def predict_all(
     classifier: "Classifier", pictures: Sequence[Path], targets: Sequence[Path] | None
 ) -> tuple[list["Result"], list[Fault]]:
-    """The results, and a fault for each picture that cannot be read; targets: explanations."""
-    results, faults = [], []
+    """The results, and a fault for each picture that cannot be read or explained.
+
+    targets: where the explanations are drawn.
+    """
+    results: list[Result] = []
+    faults = []
     # None: no bar where stderr is no terminal.
     bar = tqdm(pictures, unit=" pictures", leave=False, disable=None if pictures[1:] else True)
     for place, file in enumerate(bar):
         try:
-            results.append(predict_one(classifier, file, targets[place] if targets else None))
+            predict_one(classifier, file, targets[place] if targets else None, results)
         except InputError as error:
             faults.append((str(file), str(error)))
             complain(str(error))
     return results, faults
 
 
-def predict_one(classifier: "Classifier", file: Path, target: Path | None) -> "Result":
-    """What the network says of a file; target: where its explanation is drawn."""
+def predict_one(
+    classifier: "Classifier", file: Path, target: Path | None, results: list["Result"]
+) -> None:
+    """Add what the network says of a file to the results; target: where it is explained.
+
+    Raises InputError where the file cannot be read, or not be explained: the answer then stays.
+    """
     from src.data.pictures import read_picture
-    from src.figures.explanation import draw_explanation
-    from src.predict.report import Result, in_words
+    from src.predict.explain import explain
+    from src.predict.report import Result
 
     picture = read_picture(file)
-    guesses = classifier.classify(picture)
+    results.append(Result(file, classifier.classify(picture), None))
     if target:
-        cams = classifier.explain(picture, guesses[0].label)
-        title = ", ".join(map(in_words, guesses))
-        draw_explanation(target, picture, cams, title, guesses[0].name)
-    return Result(file, guesses, target)
+        results[-1] = explain(classifier, picture, results[-1], target)
 
 
 def complain(sentence: str) -> None:
     """A sentence on stderr, above the progress bar."""
-    tqdm.write(f"error: {sentence}", file=sys.stderr)
+    tqdm.write(f"error: {one_line(sentence)}", file=sys.stderr)

@@ -1,6 +1,8 @@
 """Which files the explanations of pictures go to."""
 
+import os
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from src.data.pictures import SUFFIXES
@@ -13,27 +15,45 @@ def explanation_files(target: Path, pictures: Sequence[Path]) -> list[Path]:
     Raises InputError where `target` is one file for several pictures, or where a picture would be
     overwritten.
     """
-    suffix = "" if target.is_dir() else target.suffix.lower()
+    # The methods of Path raise where the system refuses to look; writing tells why.
+    folder, file = os.path.isdir(target), os.path.isfile(target)  # noqa: PTH112, PTH113
+    suffix = "" if folder else target.suffix.lower()
     if suffix == ".png" and len(pictures) > 1:
         raise InputError(
             f"--explain: {target} is one file for {len(pictures)} pictures; name a folder"
         )
-    if suffix != ".png" and (suffix in SUFFIXES or target.is_file()):
+    if suffix != ".png" and (suffix in SUFFIXES or file):
         raise InputError(f"--explain: {target} is neither a file.png nor a folder; name either")
     files = [target] * len(pictures) if suffix == ".png" else inside(target, pictures)
-    taken = {picture.absolute() for picture in pictures}
-    for file in files:
-        if file.absolute() in taken:
-            raise InputError(f"--explain: {file} is a picture to predict; name another place")
+    check_apart(files, pictures)
     return files
+
+
+def check_apart(files: Sequence[Path], pictures: Sequence[Path]) -> None:
+    """InputError where a file to write is a picture to read."""
+    taken = {identity(picture) for picture in pictures}
+    for file in files:
+        if identity(file) in taken:
+            raise InputError(f"--explain: {file} is a picture to predict; name another place")
+
+
+def identity(path: Path) -> str | tuple[int, int]:
+    """The same for two paths to one file, whatever `..`, links and letters' case they hold."""
+    try:
+        status = path.stat()
+    except OSError:
+        # Nothing is there to be overwritten, but the picture may come yet.
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino
 
 
 def inside(folder: Path, pictures: Sequence[Path]) -> list[Path]:
     """photo.jpg.png for photo.jpg; a second photo.jpg, of another folder, is photo.jpg-2.png."""
-    count: dict[str, int] = {}
-    files = []
+    files: dict[str, Path] = {}
     for picture in pictures:
-        count[picture.name] = count.get(picture.name, 0) + 1
-        number = f"-{count[picture.name]}" if count[picture.name] > 1 else ""
-        files.append(folder / f"{picture.name}{number}.png")
-    return files
+        numbers = chain([""], (f"-{number}" for number in count(2)))
+        names = (f"{picture.name}{number}.png" for number in numbers)
+        # On some file systems A.png and a.png are one file.
+        name = next(name for name in names if name.casefold() not in files)
+        files[name.casefold()] = folder / name
+    return list(files.values())

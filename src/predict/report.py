@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from src.pipeline.errors import one_line
 from src.predict.classifier import Classifier, Guess
 from src.predict.files import Fault
 
@@ -29,6 +30,10 @@ def in_words(guess: Guess) -> str:
     return f"{guess.name} {percent(guess.probability)}"
 
 
+def in_one_line(guess: Guess) -> str:
+    return one_line(in_words(guess))
+
+
 def remark(guesses: Sequence[Guess], classifier: Classifier) -> str:
     """What a calibrated probability says beyond its number, or nothing."""
     unsure = guesses[0].probability < 0.5 and not classifier.uncalibrated
@@ -39,7 +44,8 @@ def table(results: Sequence[Result], classifier: Classifier) -> str:
     """A line for each picture, in columns."""
     header = ["picture", *ORDER[: len(results[0].guesses)], ""]
     rows = [
-        [str(r.file), *map(in_words, r.guesses), remark(r.guesses, classifier)] for r in results
+        [one_line(str(r.file)), *map(in_one_line, r.guesses), remark(r.guesses, classifier)]
+        for r in results
     ]
     columns = zip(header, *rows, strict=True)
     widths = [max(map(len, column)) for column in columns]
@@ -57,9 +63,9 @@ def caveat(classifier: Classifier) -> str:
         meaning = f"These probabilities are not calibrated, because {classifier.uncalibrated}."
     else:
         meaning = (
-            f"These probabilities are calibrated (temperature {classifier.temperature:.3g}): of "
-            "pictures like those of the training that get 80%, about 80 in 100 are taken for what "
-            "they are."
+            f"These probabilities are scaled by the temperature {classifier.temperature:.3g}, "
+            "which fits held-out pictures like those of the training best as a whole; "
+            "plots/calibration.png shows how far from the truth they still are at each level."
         )
     return (
         f"{meaning} The network names one of its {classes} classes for any picture; a high "
@@ -70,7 +76,7 @@ def caveat(classifier: Classifier) -> str:
 def as_json(
     results: Sequence[Result], faults: Sequence[Fault], weights: Path, classifier: Classifier
 ) -> str:
-    """The results, faults and caveats as one JSON object."""
+    """The results, faults and caveats as one JSON object, in ASCII, which every stdout takes."""
     calibration: dict[str, Any] = {"calibrated": not classifier.uncalibrated}
     if classifier.uncalibrated:
         calibration["why_not"] = classifier.uncalibrated
@@ -80,7 +86,7 @@ def as_json(
     pictures = [result_as_json(result) for result in results]
     errors = [{"file": name, "error": sentence} for name, sentence in faults]
     values = {**about, "pictures": pictures, "errors": errors}
-    return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(values, indent=2, allow_nan=False)
 
 
 def result_as_json(result: Result) -> dict[str, Any]:

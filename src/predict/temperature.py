@@ -1,4 +1,4 @@
-"""The temperature that makes a network's probabilities true, if it belongs to these weights."""
+"""The temperature that evaluate fitted for a network's logits, if it belongs to these weights."""
 
 import hashlib
 from pathlib import Path
@@ -25,12 +25,12 @@ def temperature_for(weights: Path) -> float:
     """
     project = weights.absolute().parent.parent
     metrics = project / METRICS
-    if not metrics.exists():
-        raise NotCalibrated(f"no {METRICS} goes with the weights")
     try:
+        if not metrics.exists():
+            raise NotCalibrated(f"no {METRICS} goes with the weights")
         same = digests_of_evaluate(project) == (md5(weights), md5(metrics))
         temperature = read_json(metrics, "").get("temperature")
-    except InputError as error:
+    except (InputError, OSError) as error:
         raise NotCalibrated(f"{METRICS} or {paths.LOCK} cannot be read") from error
     if not same:
         raise NotCalibrated(

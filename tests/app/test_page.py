@@ -14,15 +14,27 @@ from src.predict.classifier import load_classifier
 from src.predict.report import in_words
 
 DROP = """
-const [content, name] = arguments;
-const file = new File([Uint8Array.from(atob(content), (c) => c.charCodeAt(0))], name);
 const dataTransfer = new DataTransfer();
-dataTransfer.items.add(file);
+for (const [content, name] of arguments) {
+  const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
+  dataTransfer.items.add(new File([bytes], name));
+}
 for (const kind of ["dragenter", "dragover", "drop"]) {
   const event = new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true });
   const opens = document.getElementById("drop").dispatchEvent(event);
   if (opens) throw new Error("the browser would open the file in the page's place");
 }"""
+# Answers come only after release().
+HOLD = """
+const ask = window.fetch;
+const released = new Promise((resolve) => { window.release = resolve; });
+window.fetch = async (...words) => { await released; return ask(...words); };"""
+# A chosen file waits in window.chosen, before the page sees it.
+KEEP = """
+window.addEventListener("change", (event) => {
+  event.stopImmediatePropagation();
+  window.chosen = [...event.target.files];
+}, { capture: true });"""
 SHOWN = """
 const image = document.getElementById("picture");
 return [image.complete && image.naturalWidth, image.naturalHeight, image.src];"""
@@ -45,9 +57,10 @@ class Page:
     def text(self, name: str) -> str:
         return self.at(name).text
 
-    def drop(self, file: Path) -> None:
-        content = base64.b64encode(file.read_bytes()).decode()
-        self.window.execute_script(DROP, content, file.name)
+    def drop(self, *files: Path) -> None:
+        contents = [base64.b64encode(file.read_bytes()).decode() for file in files]
+        names = [file.name for file in files]
+        self.window.execute_script(DROP, *map(list, zip(contents, names, strict=True)))
 
     def press(self, key: str) -> None:
         ActionChains(self.window).send_keys(key).perform()
@@ -74,7 +87,7 @@ def test_a_dropped_picture_gets_its_class_and_an_overlay_for_each_layer(
     first = guesses[0]
     assert page.text("said") == f"a.png: {first.name}, {first.probability:.1%}"
     assert page.text("guesses").splitlines() == [in_words(guess) for guess in guesses]
-    assert page.text("caveat").startswith("These probabilities are calibrated (temperature 2.5)")
+    assert page.text("caveat").startswith("These probabilities are scaled by the temperature 2.5, ")
     assert page.text("error") == ""
     seen = {page.text("shown"): page.shown()}
     for _ in range(4):
@@ -104,6 +117,52 @@ def test_too_large_a_file_is_not_even_sent(page: Page, tmp_path: Path) -> None:
     page.drop(tmp_path / "film.png")
     page.wait(lambda: page.text("error"))
     assert page.text("error") == "film.png: has more than 0 MB; make it smaller"
+
+
+def test_a_file_that_is_gone_is_told_as_such(page: Page, photos: Path, tmp_path: Path) -> None:
+    """The browser says the same of a folder that is dropped."""
+    gone = tmp_path / "gone.png"
+    gone.write_bytes((photos / "a.png").read_bytes())
+    page.window.execute_script(KEEP)
+    page.at("file").send_keys(str(gone))
+    gone.unlink()
+    page.window.execute_script("take(window.chosen)")
+    page.wait(lambda: page.text("error"))
+    assert page.text("error") == "gone.png: cannot be read; drop a picture file, not a folder"
+    assert page.text("status") == ""
+    page.drop(photos / "a.png")
+    page.wait(lambda: page.at("result").is_displayed())
+
+
+def test_a_picture_that_is_dropped_meanwhile_waits(page: Page, photos: Path) -> None:
+    page.window.execute_script(HOLD)
+    page.drop(photos / "a.png")
+    page.drop(photos / "b [1].JPG")
+    page.drop(photos / "old/c.webp")
+    assert page.text("status") == "Looking at a.png …, then at c.webp."
+    page.window.execute_script("window.release()")
+    page.wait(lambda: page.text("said").startswith("c.webp: "))
+    asked = page.window.execute_script(
+        "return performance.getEntriesByType('resource').map((each) => each.name)"
+    )
+    assert asked.count(f"{page.url}predict") == 2
+
+
+def test_of_several_pictures_the_first_is_taken_and_the_page_says_so(
+    page: Page, photos: Path
+) -> None:
+    said = "Only the first of 2 files is taken; drop one at a time."
+    page.drop(photos / "a.png", photos / "old/c.webp")
+    page.wait(lambda: page.at("result").is_displayed())
+    assert page.text("said").startswith("a.png: ")
+    assert page.text("status") == f"{page.text('said')}. {said}"
+    page.drop(photos / "notes.txt", photos / "a.png")
+    page.wait(lambda: page.text("error"))
+    assert page.text("error").startswith("notes.txt: is no picture")
+    assert page.text("status") == said
+    page.drop(photos / "a.png")
+    page.wait(lambda: page.at("result").is_displayed())
+    assert page.at("status").get_attribute("textContent") == page.text("said")
 
 
 def test_a_keyboard_is_enough(page: Page, photos: Path) -> None:

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 import requests
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from PIL import Image
 
 from src.app import server
 from src.app.answer import for_screen
-from src.app.server import MAX_BYTES, build, listen
+from src.app.server import MAX_BYTES, build, listen, only_from_here
 from src.data.pictures import decode_picture, read_picture
-from src.figures.explanation import evidence
 from src.pipeline.errors import InputError
 from src.predict.classifier import load_classifier
+from src.predict.sheet import evidence
 from tests.data.test_pictures import png_header
 
 
@@ -86,7 +87,7 @@ def test_too_large_a_file_gets_a_sentence(url: str) -> None:
 def test_it_says_what_it_knows(url: str) -> None:
     about = requests.get(f"{url}about", timeout=60).json()
     assert about["classes"] == ["cat", "dog", "sea horse", "Ente"]
-    assert about["caveat"].startswith("These probabilities are calibrated (temperature 2.5)")
+    assert about["caveat"].startswith("These probabilities are scaled by the temperature 2.5, ")
     assert about["max_bytes"] == MAX_BYTES
 
 
@@ -108,6 +109,23 @@ def test_only_its_own_page_is_answered(url: str, photos: Path) -> None:
         assert status(Host=host) == 403
         assert status(Host=host, Origin=f"http://{host}") == 403
         assert requests.get(url, headers={"Host": host}, timeout=60).status_code == 403
+
+
+@pytest.mark.parametrize(("port", "status"), [(80, 200), (8000, 403)])
+def test_a_browser_leaves_out_the_port_of_http(port: int, status: int) -> None:
+    async def page(_: web.Request) -> web.Response:
+        return web.Response()
+
+    def answered(host: str, origin: str) -> int:
+        headers = {"Host": host, "Origin": origin}
+        request = make_mocked_request("POST", "/predict", headers=headers)
+        return asyncio.run(only_from_here(port)(request, page)).status
+
+    for name in ("127.0.0.1", "localhost"):
+        assert answered(name, f"http://{name}") == status
+        assert answered(f"{name}:{port}", f"http://{name}:{port}") == 200
+        assert answered(name, "http://evil.example") == 403
+    assert answered("evil.example", "http://evil.example") == 403
 
 
 @pytest.mark.parametrize("path", ["", "page.css", "page.js", "about", "gone", "x.py", "predict"])

@@ -171,7 +171,7 @@ def test_a_name_with_a_line_break_stays_in_one_line(tmp_path: Path) -> None:
     path = write(tmp_path, changed("evaluate", {**VALUES["evaluate"], "a\x85b": 0}))
     with pytest.raises(InputError) as raised:
         load_params(path)
-    assert str(raised.value) == f"evaluate.'a\\x85b': is not a parameter ({path})"
+    assert str(raised.value) == f"evaluate.a\\x85b: is not a parameter ({path})"
 
 
 @pytest.mark.parametrize(("key", "value", "sentence"), BAD)

@@ -1,10 +1,13 @@
 """The command predicts what can be read, tells what cannot, and ends with a status that says so."""
 
 import json
+import os
+import re
 import shutil
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,7 +15,11 @@ from PIL import Image
 from src.data.dataset import read_classes, read_split
 from src.data.pictures import read_picture
 from src.explanation.subject import load_logits
+from src.network.resnet import build_model
+from src.network.weights import save_weights
+from src.predict import explain
 from src.predict.command import main
+from tests.predict.conftest import ABOUT
 
 
 @pytest.fixture
@@ -36,7 +43,7 @@ def test_pictures_become_a_table(predict, photos: Path) -> None:
         *(str(photos / name) for name in ("a.png", "b [1].JPG", "old/c.webp")),
     ]
     assert lines[4] == ""
-    assert lines[5].startswith("These probabilities are calibrated (temperature 2.5)")
+    assert lines[5].startswith("These probabilities are scaled by the temperature 2.5, ")
     assert "error" not in err
 
 
@@ -74,6 +81,75 @@ def test_explanations_are_drawn(predict, photos: Path, tmp_path: Path) -> None:
     assert predict("--explain", tmp_path / "all", photos)[0] == 0
     names = {path.name for path in (tmp_path / "all").iterdir()}
     assert names == {"a.png.png", "b [1].JPG.png", "c.webp.png"}
+
+
+def test_an_answer_stays_where_its_explanation_cannot_be_written(
+    predict, photos: Path, tmp_path: Path
+) -> None:
+    """A folder stands in the way of one of them."""
+    (tmp_path / "a.png.png").mkdir()
+    status, out, err = predict("--explain", tmp_path, "--json", photos)
+    values = json.loads(out)
+    assert status == 1
+    assert len(values["pictures"]) == 3
+    assert ["explanation" in picture for picture in values["pictures"]] == [False, True, True]
+    assert all(len(picture["classes"]) == 3 for picture in values["pictures"])
+    (fault,) = values["errors"]
+    assert fault["file"] == str(photos / "a.png")
+    assert fault["error"].startswith(f"{tmp_path / 'a.png.png'}: cannot be written (")
+    assert f"error: {fault['error']}" in err
+
+
+@pytest.mark.parametrize(
+    "lack",
+    [MemoryError(), cv2.error("(-4:Insufficient memory)"), RuntimeError("CUDA out of memory")],
+)
+def test_too_little_memory_for_an_explanation_is_that_picture_s_fault(
+    lack: Exception, predict, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise lack
+
+    if isinstance(lack, cv2.error):
+        lack.code = cv2.Error.STS_NO_MEM
+    monkeypatch.setattr(explain, "draw_explanation", fail)
+    status, out, err = predict("--explain", tmp_path / "out.png", photos / "a.png")
+    assert status == 1
+    assert out.splitlines()[1].startswith(str(photos / "a.png"))
+    assert f"error: {photos / 'a.png'}: its explanation does not fit " in err
+
+
+def test_a_class_in_letters_that_the_font_lacks_is_drawn_by_its_number(
+    predict, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table has its name."""
+    weights, drawn = tmp_path / "model.safetensors", []
+    save_weights(weights, build_model("resnet18", 2), ABOUT | {"classes": ["犬", "猫"]})
+    monkeypatch.setattr(explain, "draw_explanation", lambda *shown: drawn.append(shown[3:]))
+    target = tmp_path / "out.png"
+    status, out, _ = predict("--weights", weights, "--explain", target, photos / "a.png")
+    assert status == 0
+    assert {"犬", "猫"} <= set(out.split())
+    ((title, name),) = drawn
+    assert title.isascii()
+    assert title.startswith(f"{name} ")
+    assert {"class 0", "class 1"} == set(re.findall(r"class \d", title))
+
+
+def test_a_name_that_no_file_can_have_is_told_and_the_rest_goes_on(predict, photos: Path) -> None:
+    status, out, err = predict("a" * 300, photos / "a.png")
+    assert status == 1
+    assert f"error: {'a' * 300}: cannot be read (File name too long)" in err
+    assert out.splitlines()[1].startswith(str(photos / "a.png"))
+
+
+def test_a_name_with_a_line_break_stays_in_one_line(predict, photos: Path, tmp_path: Path) -> None:
+    name = tmp_path / os.fsdecode(b"new\nline \xff.png")
+    shutil.copy(photos / "a.png", name)
+    status, out, err = predict(name, tmp_path / "gone\x1bc.png")
+    assert status == 1
+    assert out.splitlines()[1].startswith(f"{tmp_path}/new\\nline \\udcff.png  ")
+    assert f"error: {tmp_path}/gone\\x1bc.png: is not there; check its name\n" in err
 
 
 def test_a_fault_of_all_is_one_sentence(predict, photos: Path, tmp_path: Path) -> None:

@@ -22,6 +22,15 @@ def test_several_pictures_go_to_a_folder_each_under_its_name() -> None:
     assert files == wanted
 
 
+def test_no_two_pictures_get_one_file() -> None:
+    """Nor where A.png and a.png are one file."""
+    files = explanation_files(
+        Path("out"), paths("x/a.jpg", "y/a.jpg", "z/a.jpg-2", "B.png", "b.PNG")
+    )
+    names = ["a.jpg.png", "a.jpg-2.png", "a.jpg-2-2.png", "B.png.png", "b.PNG-2.png"]
+    assert files == [Path("out", name) for name in names]
+
+
 def test_a_folder_may_be_named_like_a_file(tmp_path: Path) -> None:
     folder = tmp_path / "out.png"
     folder.mkdir()
@@ -38,9 +47,36 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
         explanation_files(tmp_path / "file", paths("a.jpg"))
 
 
+def test_a_name_that_no_file_can_have_is_left_to_the_writing() -> None:
+    name = Path("a" * 300)
+    assert explanation_files(name, [name]) == [name / f"{name}.png"]
+
+
 def test_no_picture_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"a\.png is a picture to predict; name another place"):
         explanation_files(tmp_path / "a.png", paths("a.png"))
     with pytest.raises(InputError, match=r"a\.jpg\.png is a picture to predict"):
         explanation_files(Path(), paths("a.jpg", "a.jpg.png"))
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_no_picture_is_overwritten_under_another_name(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "p"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / "link.png").symlink_to("a.png")
+    (tmp_path / "same").symlink_to("p")
+    if there:
+        (folder / "a.png").write_bytes(b"")
+    for target, picture in [
+        ("../p/a.png", "a.png"),
+        ("a.png", "../p/a.png"),
+        ("a.png", "link.png"),
+        ("../same/a.png", "a.png"),
+    ]:
+        with pytest.raises(InputError, match="is a picture to predict"):
+            explanation_files(Path(target), paths(picture))
+    assert explanation_files(Path("b.png"), paths("a.png")) == paths("b.png")

@@ -34,6 +34,20 @@ def test_a_pattern_is_the_files_that_fit(photos: Path) -> None:
     assert names(photos, "*") == ["a.png", "b [1].JPG", "damaged.txt", "notes.txt"]
 
 
+def test_a_name_that_no_file_can_have_is_left_to_the_reading() -> None:
+    assert find_pictures(["a" * 300]) == ([Path("a" * 300)], [])
+
+
+def test_a_folder_with_a_link_to_nowhere_is_its_other_pictures(
+    photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes((photos / "a.png").read_bytes())
+    for name in ("gone.png", "folder"):
+        (tmp_path / name).symlink_to("a" * 300)
+    assert names(tmp_path, "") == ["a.png"]
+    assert names(tmp_path, "*.png") == ["a.png", "gone.png"]
+
+
 def test_a_relative_pattern_is_seen_from_here(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 from src.predict.classifier import Classifier, Guess
@@ -25,6 +26,19 @@ def test_each_picture_is_a_line(classifier: Classifier) -> None:
     ]
 
 
+def test_a_name_breaks_no_line_and_commands_no_terminal(classifier: Classifier) -> None:
+    name = os.fsdecode(b"new\nline \xff.png")
+    guesses = [Guess("c\x1b[2Jat", 0, 0.9), Guess("d\tog", 1, 0.1)]
+    results = [Result(Path(name), guesses, None)]
+    assert table(results, classifier).splitlines() == [
+        r"picture               likeliest         second",
+        r"new\nline \udcff.png  c\x1b[2Jat 90.0%  d\tog 10.0%",
+    ]
+    text = as_json(results, [], Path("w"), classifier)
+    assert text.isascii()
+    assert json.loads(text)["pictures"][0]["file"] == name
+
+
 def test_without_calibration_nothing_is_made_of_a_probability(classifier: Classifier) -> None:
     assert "unsure" not in table(RESULTS, uncalibrated(classifier))
 
@@ -35,8 +49,9 @@ def test_the_caveat_says_what_the_probabilities_mean(classifier: Classifier) -> 
         "say that the picture shows one of them."
     )
     assert caveat(classifier) == (
-        "These probabilities are calibrated (temperature 2.5): of pictures like those of the "
-        "training that get 80%, about 80 in 100 are taken for what they are." + both
+        "These probabilities are scaled by the temperature 2.5, which fits held-out pictures like "
+        "those of the training best as a whole; plots/calibration.png shows how far from the "
+        "truth they still are at each level." + both
     )
     assert caveat(uncalibrated(classifier)) == (
         "These probabilities are not calibrated, because nobody measured it." + both

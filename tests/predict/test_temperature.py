@@ -57,6 +57,13 @@ def test_a_lock_without_evaluate_says_nothing(copy: Path) -> None:
     assert why_not(copy) == "metrics/evaluate.json or dvc.lock cannot be read"
 
 
+def test_metrics_that_the_system_refuses_to_show_say_nothing(copy: Path) -> None:
+    metrics = copy.parent.parent / "metrics"
+    shutil.rmtree(metrics)
+    metrics.symlink_to("a" * 300)
+    assert why_not(copy) == "metrics/evaluate.json or dvc.lock cannot be read"
+
+
 def test_an_evaluation_without_a_temperature_has_none(copy: Path) -> None:
     project = copy.parent.parent
     metrics, lock = project / "metrics/evaluate.json", project / "dvc.lock"

@@ -1,10 +1,12 @@
 "use strict";
 
-// The page's state is the last answer and the shown place: 0 is the picture, then come the layers.
+// The page's state is the last answer and the shown place: 0 is the picture, then come the layers;
+// and the picture that the server looks at, with the one that comes next.
 const at = (id) => document.getElementById(id);
 let answer = null;
 let about = null;
-let busy = false;
+let looking = null;
+let waiting = null;
 
 function percent(probability) {
   return `${(100 * probability).toFixed(1)}%`;
@@ -25,31 +27,53 @@ async function json(response) {
   }
 }
 
-async function send(file) {
-  // The server would wait as well, but the answers would come in a row.
-  if (busy) return;
-  at("result").hidden = true;
-  if (about && file.size > about.max_bytes) {
-    const megabytes = Math.floor(about.max_bytes / 2 ** 20);
-    say({ error: `${file.name}: has more than ${megabytes} MB; make it smaller` });
+async function take([file, ...others]) {
+  const count = others.length + 1;
+  const note = others.length ? `Only the first of ${count} files is taken; drop one at a time.` : "";
+  // Of those that wait only the last is looked at: the page shows one picture.
+  waiting = { file, note };
+  if (looking) {
+    say({ status: `Looking at ${looking.file.name} …, then at ${file.name}. ${note}` });
     return;
   }
-  busy = true;
-  say({ status: `Looking at ${file.name} …` });
-  try {
-    const headers = { "X-Name": encodeURIComponent(file.name) };
-    const response = await fetch("predict", { method: "POST", headers, body: file });
-    const found = await json(response);
-    if (found.error) say({ error: found.error });
-    else show(found);
-  } catch {
-    say({ error: "The server does not answer; start it again with `make app`." });
-  } finally {
-    busy = false;
+  while (waiting) {
+    [looking, waiting] = [waiting, null];
+    try {
+      await look(looking);
+    } finally {
+      looking = null;
+    }
   }
 }
 
-function show(found) {
+async function look({ file, note }) {
+  at("result").hidden = true;
+  say({ status: `Looking at ${file.name} … ${note}` });
+  const found = await ask(file);
+  if (found.error) say({ status: note, error: found.error });
+  else show(found, note);
+}
+
+async function ask(file) {
+  if (about && file.size > about.max_bytes) {
+    const megabytes = Math.floor(about.max_bytes / 2 ** 20);
+    return { error: `${file.name}: has more than ${megabytes} MB; make it smaller` };
+  }
+  let body;
+  try {
+    body = await file.arrayBuffer();
+  } catch {
+    return { error: `${file.name}: cannot be read; drop a picture file, not a folder` };
+  }
+  const headers = { "X-Name": encodeURIComponent(file.name) };
+  try {
+    return await json(await fetch("predict", { method: "POST", headers, body }));
+  } catch {
+    return { error: "The server does not answer; start it again with `make app`." };
+  }
+}
+
+function show(found, note) {
   answer = found;
   const [first] = found.classes;
   const said = `${found.name}: ${first.name}, ${percent(first.probability)}`;
@@ -60,7 +84,7 @@ function show(found) {
   at("layer").value = found.layers.length;
   at("result").hidden = false;
   showLayer();
-  say({ status: said, quiet: true });
+  say(note ? { status: `${said}. ${note}` } : { status: said, quiet: true });
 }
 
 function row({ name, probability }) {
@@ -90,8 +114,7 @@ function showLayer() {
 
 function listen() {
   at("file").addEventListener("change", () => {
-    const [file] = at("file").files;
-    if (file) send(file);
+    if (at("file").files.length) take(at("file").files);
     // The same file may be chosen again.
     at("file").value = "";
   });
@@ -104,8 +127,7 @@ function listen() {
     });
   }
   document.addEventListener("drop", (event) => {
-    const [file] = event.dataTransfer.files;
-    if (file) send(file);
+    if (event.dataTransfer.files.length) take(event.dataTransfer.files);
     else say({ error: "That was no file; drop a picture from a folder." });
   });
 }

@@ -4,11 +4,8 @@ The pictures are joined as arrays: Matplotlib, which draws the lines of text, ta
 1.9 GB for those of a photo of 12 megapixels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import matplotlib
@@ -17,18 +14,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from src.data.pictures import centre_square
+from src.explanation.subject import Cam
 from src.figures.evidence import OPACITY
 from src.figures.style import DPI, Picture, enlarge, look, new_sheet, picture, short, words
+from src.figures.text import fit
 from src.pipeline.files import whole_file
-
-if TYPE_CHECKING:
-    # These names serve only as types, so figures need no torch.
-    from src.explanation.subject import Cam
 
 COLOURS = np.rint(255 * matplotlib.colormaps["viridis"](np.arange(256))[:, :3]).astype(np.uint8)
 # How bright that part of a picture stays which the network did not see.
 UNSEEN = 0.4
 SMALL = 160  # pixels: a column is at least this wide, and smaller pictures are enlarged
+# A strip's words are as large as those of a picture of its height and this many times as wide.
+STRIP = 4
+WIDEST = 2**23 - 1  # pixels that Matplotlib draws
 WHITE = 255
 
 
@@ -52,12 +50,14 @@ def build_explanation(image: Picture, cams: Mapping[str, Cam], title: str, name:
 
     image: (H, W, 3); cams: by layer, (h, w) in [0, 1], of the picture's middle square; name: of
     the class that they speak for. A picture below 160 pixels is enlarged by a whole factor.
+    Raises MemoryError where the sheet would be too large.
     """
     image = enlarge(image, max(1, SMALL // max(image.shape[:2])))
     height, width = image.shape[:2]
-    column, gap = max(width, SMALL), max(8, width // 50)
+    scale = min(width, STRIP * height)
+    column, gap, line = max(width, SMALL), max(8, scale // 50), max(24, scale // 20)
     said = {layer: layer if cam.any() else f"{layer}: none" for layer, cam in cams.items()}
-    head = header(title, name, ["picture", *said.values()], column, gap)
+    head = header(title, name, ["picture", *said.values()], column, gap, line)
     sheet = np.full((len(head) + height + gap, head.shape[1], 3), WHITE, np.uint8)
     sheet[: len(head)] = head
     for place, cam in enumerate([None, *cams.values()]):
@@ -67,22 +67,32 @@ def build_explanation(image: Picture, cams: Mapping[str, Cam], title: str, name:
     return sheet
 
 
-def header(title: str, name: str, columns: Sequence[str], column: int, gap: int) -> Picture:
-    """The lines above the pictures: the title, the meaning of the colours, each column's name."""
-    line = max(24, column // 20)  # pixels
+def header(
+    title: str, name: str, columns: Sequence[str], column: int, gap: int, line: int
+) -> Picture:
+    """The lines above the pictures: the title, the meaning of the colours, each column's name.
+
+    column, gap, line: widths of the columns and between them, and the lines' height, in pixels.
+    """
+    width = gap + len(columns) * (column + gap)
+    if width > WIDEST:
+        # These lines alone would take over 3 GB; Matplotlib refuses them by a ValueError.
+        raise MemoryError
     points = line * 72 / DPI * 0.7
     ramp = np.repeat(np.repeat(COLOURS[None], line // 2, axis=0), max(1, line // 48), axis=1)
     ramp = cv2.addWeighted(np.full_like(ramp, 128), 1 - OPACITY, ramp, OPACITY, 0)
     with look():
-        sheet = new_sheet(gap + len(columns) * (column + gap), 4 * line)
+        sheet = new_sheet(width, 4 * line)
+        title = fit(title, width - 2 * gap, points * 1.2)
         words(sheet, title, gap, line // 4, size=points * 1.2)
         picture(sheet, ramp, gap, 7 * line // 4)
-        text = f"low to high evidence for {short(name)}"
         after = gap + ramp.shape[1] + line // 4
+        text = fit(f"low to high evidence for {short(name)}", width - after - gap, points)
         words(sheet, text, after, 2 * line, size=points, va="center")
         for place, text in enumerate(columns):
             left = gap + place * (column + gap)
-            words(sheet, short(text), left, 4 * line - 4, size=points, va="bottom")
+            heading = fit(short(text), column, points)
+            words(sheet, heading, left, 4 * line - 4, size=points, va="bottom")
         canvas = FigureCanvasAgg(sheet)
         canvas.draw()
         return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from src.figures.evidence import overlay
-from src.figures.explanation import build_explanation, draw_explanation, evidence
+from src.predict.sheet import build_explanation, draw_explanation, evidence, header
 
 
 def photo(height: int, width: int) -> np.ndarray:
@@ -64,6 +64,30 @@ def test_a_small_picture_is_enlarged_by_a_whole_factor(
     factor = shown[0] // size[0]
     pixels = sheet[96 : 96 + shown[0], 8 : 8 + shown[1]]
     assert np.array_equal(pixels, photo(*size).repeat(factor, 0).repeat(factor, 1))
+
+
+def test_the_words_of_a_strip_do_not_grow_with_its_width() -> None:
+    sheet = build_explanation(photo(10, 6000), {"layer1": blob()}, "cat 90.0%", "cat")
+    assert sheet.shape == (96 + 10 + 8, 8 + 2 * (6000 + 8), 3)
+    # Up to four times as wide as high they do.
+    for width in (800, 1600):
+        sheet = build_explanation(photo(200, width), {"layer1": blob()}, "cat 90.0%", "cat")
+        assert sheet.shape == (4 * 40 + 200 + 16, 16 + 2 * (width + 16), 3)
+
+
+def test_a_sheet_that_cannot_be_drawn_is_refused_before_it_takes_memory() -> None:
+    with pytest.raises(MemoryError):
+        header("cat 90.0%", "cat", ["picture"] * 5, 2**21, 8, 24)
+
+
+def test_no_words_are_cut_by_an_edge_or_run_into_their_neighbours() -> None:
+    layers = {f"{'W' * 14}{number}": blob() for number in range(2)}
+    sheet = build_explanation(photo(160, 160), layers, "W" * 200, "W" * 200)
+    # Nothing but white between the columns and at the right edge, in all lines.
+    for place in (1, 2, 3):
+        assert (sheet[72:96, 168 * place : 168 * place + 8] == 255).all(), place
+    assert (sheet[:, -8:] == 255).all()
+    assert (sheet[:30, -60:-8] < 99).any()
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -1,0 +1,27 @@
+"""How a command starts and ends: figures that need no window, a fault in a sentence, Ctrl-C."""
+
+import os
+import sys
+from collections.abc import Callable
+from io import TextIOWrapper
+
+from src.pipeline.errors import InputError, one_line
+
+# Figures are drawn into files. A command started from Jupyter would inherit Jupyter's backend, and
+# Matplotlib cannot be imported where that module is missing.
+os.environ["MPLBACKEND"] = "agg"
+
+INTERRUPTED = 130
+
+
+def run_command(run: Callable[[], int | None]) -> None:
+    """End with the status of `run`; a fault of the user's becomes a sentence and status 1."""
+    # The terminal may lack a letter of a name, which is then written as an escape.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        sys.exit(run())
+    except InputError as error:
+        sys.exit(f"error: {one_line(str(error))}")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

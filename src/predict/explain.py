@@ -1,0 +1,42 @@
+"""What speaks for a picture's likeliest class, drawn into a file."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+
+from src.data.pictures import Picture
+from src.device import memory_for
+from src.figures.text import drawable
+from src.predict.classifier import Classifier
+from src.predict.report import Result, in_words
+from src.predict.sheet import draw_explanation
+
+
+def explain(classifier: Classifier, picture: Picture, result: Result, target: Path) -> Result:
+    """The result with its explanation, which is drawn into the file `target`.
+
+    Raises InputError where the memory is too small or the file cannot be written.
+    """
+    names = drawable(classifier.names)
+    guesses = [guess._replace(name=names[guess.label]) for guess in result.guesses]
+    title = ", ".join(map(in_words, guesses))
+    with memory_to_explain(result.file):
+        cams = classifier.explain(picture, guesses[0].label)
+        draw_explanation(target, picture, cams, title, guesses[0].name)
+    return replace(result, explanation=target)
+
+
+@contextmanager
+def memory_to_explain(name: Path | str) -> Iterator[None]:
+    """InputError naming the picture where the memory is too small to explain it."""
+    mend = "make the picture smaller, or end other programs"
+    with memory_for(f"{name}: its explanation", mend):
+        try:
+            yield
+        except cv2.error as error:
+            if error.code == cv2.Error.STS_NO_MEM:
+                raise MemoryError from error
+            raise
