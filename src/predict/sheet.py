@@ -49,7 +49,7 @@ def build_explanation(image: Picture, cams: Mapping[str, Cam], title: str, name:
     """The picture and its evidence at each layer, side by side at its own size, under a title.
 
     image: (H, W, 3); cams: by layer, (h, w) in [0, 1], of the picture's middle square; name: of
-    the class that they speak for. A picture below 160 pixels is enlarged by a whole factor.
+    the class that they speak for. A picture of at most 80 pixels is enlarged by a whole factor.
     Raises MemoryError where the sheet would be too large.
     """
     image = enlarge(image, max(1, SMALL // max(image.shape[:2])))
