@@ -14,23 +14,22 @@ import yaml
 
 from release.figures import RESULT, write_results
 from release.outputs import OUTPUTS
-from release.verify import ROOT, clone, compare, differing_machine, run_stage, take_outputs
-from src.data.dataset import read_classes
-from src.network.weights import load_model, save_weights
+from release.verify import (
+    ROOT,
+    clone,
+    compare,
+    compute_in,
+    differing_machine,
+    run_stage,
+    take_outputs,
+)
 
 PRECISIONS = ("fp32", "bf16")
 
 
-def compute_in(precision: str, project: Path) -> None:
-    """Let the project's network be evaluated in another precision than it was trained in."""
-    weights = project / "models/model.safetensors"
-    model, about = load_model(weights, len(read_classes(project / "data")))
-    save_weights(weights, model, {**about, "precision": precision})
-
-
 def measure(root: Path, result: dict[str, Any]) -> dict[str, Any]:
     """The largest change of a metric of evaluate and of gradcam, and how it was measured."""
-    elsewhere = bool(differing_machine(result))
+    elsewhere = bool(differing_machine(result, result["precision"]))
     tried = [p for p in PRECISIONS if elsewhere or p != result["precision"]]
     largest = {"evaluate": 0.0, "gradcam": 0.0}
     with clone(root, result["commit"]) as project:

@@ -68,6 +68,19 @@ def test_two_classes_give_two_guesses(tmp_path: Path) -> None:
     assert sum(guess.probability for guess in guesses) == pytest.approx(1)
 
 
+def test_what_a_cpu_computes_in_software_is_computed_in_fp32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bf16 network is many times slower there; the published one is such a network."""
+    monkeypatch.setenv("DEVICE", "cpu")
+    weights = tmp_path / "model.safetensors"
+    save_weights(weights, build_model("resnet18", 4), ABOUT | {"precision": "bf16"})
+    for able, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr("src.predict.classifier.cpu_computes", lambda _, able=able: able)
+        assert load_classifier(weights).trained.precision == expected
+        assert ("this prediction computes in fp32" in capsys.readouterr().err) is not able
+
+
 def test_a_weights_file_is_enough(weights: Path, classifier: Classifier, tmp_path: Path) -> None:
     alone = load_classifier(Path(shutil.copy(weights, tmp_path / "mine.safetensors")))
     assert alone.uncalibrated == "no metrics/evaluate.json goes with the weights"
