@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from dvc.repo import Repo
 
-from src import compare
+from src.compare.command import main, verdict
+from src.compare.figure import HEADER, HEADING, MARGIN, SCALE
 from src.data.dataset import write_dataset
 from src.data.records import canonical_order, from_records, to_records
 from src.data.tensors import save_tensors
 from src.evaluation.interval import wilson
 from src.evaluation.paired import Paired, difference_interval, mcnemar
-from src.figures.compare import HEADER, HEADING, MARGIN, SCALE
 from src.figures.style import enlarge
 from src.pipeline.files import read_csv
 from src.sources.shapes import CLASSES, draw
@@ -86,7 +86,7 @@ def said(*words: str) -> None:
     """Run the command with these words, in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["compare", *words])
-        compare.main()
+        main()
 
 
 def test_it_says_what_tells_two_runs_apart(
@@ -181,7 +181,7 @@ def test_a_folder_without_a_run_is_said(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(("p", "word"), [(0.05, "may be chance"), (0.0499, "seldom does this")])
 def test_a_difference_is_noise_from_5_per_cent_on(p: float, word: str) -> None:
-    assert word in compare.verdict(p)
+    assert word in verdict(p)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from src.compare.figure import draw_compare
 from src.data.dataset import CLASSES
 from src.data.records import Split, from_records, parse_records
 from src.data.tensors import parse_tensors
@@ -29,7 +30,6 @@ from src.evaluation.paired import (
     mcnemar,
     pair,
 )
-from src.figures.compare import draw_compare
 from src.pipeline import paths
 from src.pipeline.errors import InputError
 from src.pipeline.revision import WORKSPACE, read_at
@@ -182,7 +182,3 @@ def main() -> None:
     print(json.dumps(as_json(found), indent=2) if words.json else as_text(found))
     if not words.json:
         print(f"their pictures: {words.out}")
-
-
-if __name__ == "__main__":
-    main()
