@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from dvc.repo import Repo
 
-from src.compare.command import main, verdict
+from src.compare.command import main
 from src.compare.figure import HEADER, HEADING, MARGIN, SCALE
+from src.compare.report import verdict
 from src.data.dataset import write_dataset
 from src.data.records import canonical_order, from_records, to_records
 from src.data.tensors import save_tensors
@@ -23,7 +24,7 @@ from src.evaluation.paired import Paired, difference_interval, mcnemar
 from src.figures.style import enlarge
 from src.pipeline.files import read_csv
 from src.sources.shapes import CLASSES, draw
-from tests.conftest import run
+from tests.conftest import ROOT, run
 
 # A library of DVC's warns of a function that DVC calls.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
@@ -82,18 +83,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 Said = pytest.CaptureFixture[str]
 
 
-def said(*words: str) -> None:
-    """Run the command with these words, in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["compare", *words])
-        main()
-
-
 def test_it_says_what_tells_two_runs_apart(
     runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(runs)
-    said("worse", "better", "--out", str(tmp_path / "c.png"))
+    main(["worse", "better", "--out", str(tmp_path / "c.png")])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "worse       50 of 60 right, 83.33% (95% interval 71.97% to 90.69%)"
     assert lines[1] == "better      57 of 60 right, 95.00% (95% interval 86.30% to 98.29%)"
@@ -112,7 +106,7 @@ def test_json_has_each_image_that_changed_side(
     runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(runs)
-    said("worse", "better", "--json", "--out", str(tmp_path / "c.png"))
+    main(["worse", "better", "--json", "--out", str(tmp_path / "c.png")])
     found = json.loads(capsys.readouterr().out)
     assert [found[key] for key in ("both", "only_a", "only_b", "neither")] == [49, 1, 8, 2]
     assert found["p_value"] == mcnemar(Paired(49, 1, 8, 2))
@@ -133,7 +127,7 @@ def test_a_project_around_another_one_reads_its_own_outputs(
     runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(runs.parent)
-    said("outer-worse", "outer-better", "--json", "--out", str(tmp_path / "c.png"))
+    main(["outer-worse", "outer-better", "--json", "--out", str(tmp_path / "c.png")])
     assert json.loads(capsys.readouterr().out)["a"]["right"] == 40
 
 
@@ -141,11 +135,11 @@ def test_the_working_copy_is_compared_with_the_last_commit(
     runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(runs)
-    said("worse", "--json", "--out", str(tmp_path / "c.png"))
+    main(["worse", "--json", "--out", str(tmp_path / "c.png")])
     found = json.loads(capsys.readouterr().out)
     assert (found["a"]["name"], found["b"]["name"]) == ("worse", "workspace")
     with pytest.raises(SystemExit, match="HEAD and workspace give the same logits for every"):
-        said()
+        main([])
 
 
 REFUSED = [
@@ -167,7 +161,7 @@ def test_what_cannot_be_compared_is_said_in_a_sentence(
 ) -> None:
     monkeypatch.chdir(runs)
     with pytest.raises(SystemExit) as raised:
-        said(a, b)
+        main([a, b])
     assert str(raised.value).startswith(sentence)
     assert "\n" not in str(raised.value)
     assert not (runs / "dvc_plots").exists()
@@ -176,7 +170,40 @@ def test_what_cannot_be_compared_is_said_in_a_sentence(
 def test_a_folder_without_a_run_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=r"^error: workspace: data/test.bin is not there; run `dv"):
-        said("workspace", "HEAD")
+        main(["workspace", "HEAD"])
+
+
+def test_a_figure_that_cannot_be_written_hides_no_number(
+    runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs)
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(SystemExit, match=r"^error: .*c\.png: cannot be written \("):
+        main(["worse", "better", "--out", str(tmp_path / "file/c.png")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("worse       50 of 60 right")
+    assert lines[-1].startswith("only better is right on 8 images")
+
+
+def test_ctrl_c_while_it_loads_ends_it_quietly(
+    capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("src.compare.runs.read_at", interrupted)
+    with pytest.raises(SystemExit) as raised:
+        main([])
+    assert raised.value.code == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_nothing_heavy_loads_where_ctrl_c_is_not_caught() -> None:
+    run(
+        ROOT, sys.executable, "-c",
+        "import sys, src.compare.command; "
+        "assert not {'torch', 'numpy', 'matplotlib', 'dvc'} & set(sys.modules)",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(("p", "word"), [(0.05, "may be chance"), (0.0499, "seldom does this")])
