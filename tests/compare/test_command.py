@@ -1,7 +1,7 @@
 """`python -m src.compare` reads two runs out of DVC's cache, and says what tells them apart."""
 
-import hashlib
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 from dvc.repo import Repo
 
 from src.compare.command import main
@@ -23,6 +24,7 @@ from src.evaluation.interval import wilson
 from src.evaluation.paired import Paired, difference_interval, mcnemar
 from src.figures.style import enlarge
 from src.pipeline.files import read_csv
+from src.pipeline.lock import md5
 from src.sources.shapes import CLASSES, draw
 from tests.conftest import ROOT, run
 
@@ -30,6 +32,7 @@ from tests.conftest import ROOT, run
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
 LOGITS = "data/test_logits.safetensors"
 OUTS = ["data/test.bin", "data/classes.txt", LOGITS]
+WEIGHTS = "models/model.safetensors"
 
 
 def write_run(
@@ -43,7 +46,32 @@ def write_run(
     said = truth.clone()
     said[wrong] = (truth[wrong] + 1) % len(classes)
     save_tensors(folder / LOGITS, {"logits": 3.0 * F.one_hot(said, len(classes))}, {})
+    train(folder, name)
+    evaluate(folder)
     commit(folder, name)
+
+
+def train(folder: Path, network: str) -> None:
+    """Write a network and, as DVC does, what made it into dvc.lock; the test's entry stays."""
+    (folder / "models").mkdir(exist_ok=True)
+    (folder / WEIGHTS).write_text(network)
+    write_lock(folder, download={"outs": entries(folder, OUTS[:2])})
+    write_lock(folder, train={"outs": entries(folder, [WEIGHTS])})
+
+
+def evaluate(folder: Path) -> None:
+    read, wrote = entries(folder, [*OUTS[:2], WEIGHTS]), entries(folder, [LOGITS])
+    write_lock(folder, evaluate={"deps": read, "outs": wrote})
+
+
+def entries(folder: Path, names: list[str]) -> list[dict[str, str]]:
+    return [{"path": name, "md5": md5(folder / name)} for name in names]
+
+
+def write_lock(folder: Path, **stages: Any) -> None:
+    lock = folder / "dvc.lock"
+    old = yaml.safe_load(lock.read_text())["stages"] if lock.exists() else {}
+    lock.write_text(yaml.safe_dump({"schema": "2.0", "stages": old | stages}))
 
 
 def commit(folder: Path, name: str) -> None:
@@ -68,13 +96,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_run(outer, "outer-worse", list(range(20)))
     write_run(outer, "outer-better", [0])
     write_run(folder, "lost", [7])
-    digest = hashlib.md5((folder / LOGITS).read_bytes()).hexdigest()
+    digest = md5(folder / LOGITS)
     (folder / ".dvc/cache/files/md5" / digest[:2] / digest[2:]).unlink()
     write_run(folder, "other-images", [0], seed=5)
     write_run(folder, "few-classes", [0], classes=CLASSES[:3])
     write_run(folder, "other-names", [0], classes=[*CLASSES[:9], "sand glass"])
     save_tensors(folder / LOGITS, {"logits": torch.zeros(59, 10)}, {})
     commit(folder, "unfit")
+    train(folder, "another network")
+    commit(folder, "untested")
     write_run(folder, "worse", list(range(10)))
     write_run(folder, "better", [8, 9, 10])
     return folder
@@ -148,11 +178,17 @@ REFUSED = [
     ("outer-better", "worse", "error: outer-better: data/test.bin is not in DVC's cache, so that"),
     ("unfit", "worse", f"error: unfit: {LOGITS} does not fit the run's own test images; run `dvc"),
     ("worse", "lost", f"error: lost: {LOGITS} is not in DVC's cache, so that run was made"),
+    (
+        "worse", "untested",
+        f"error: untested: evaluate read another {WEIGHTS} than this run has, so this run was "
+        "never tested; bring it into the working copy (`dvc exp apply` or `git checkout`), run "
+        "`dvc repro`, and compare `workspace`",
+    ),
     ("worse", "worse", "error: worse and worse give the same logits for every image, so they do"),
     ("worse", "few-classes", "error: worse tells 10 classes apart and few-classes 3; compare runs"),
     ("other-names", "worse", "error: other-names tells 10 classes apart and worse 10, of other n"),
     ("worse", "other-images", "error: worse and other-images were tested on different images"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("a", "b", "sentence"), REFUSED)
@@ -165,6 +201,29 @@ def test_what_cannot_be_compared_is_said_in_a_sentence(
     assert str(raised.value).startswith(sentence)
     assert "\n" not in str(raised.value)
     assert not (runs / "dvc_plots").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "verb"), [(WEIGHTS, "read"), ("data/classes.txt", "read"), (LOGITS, "wrote")]
+)
+def test_a_working_copy_that_has_changed_since_its_test_is_refused(
+    name: str, verb: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `python -m stages.train`, which dvc.lock knows nothing of."""
+    shutil.copytree(runs.parent, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy" / runs.name)
+    with open(name, "ab") as file:
+        file.write(b"\n")
+    sentence = (
+        f"error: workspace: evaluate {verb} another {name} than this run has, so this run was "
+        "never tested; run `dvc repro`"
+    )
+    with pytest.raises(SystemExit) as raised:
+        main(["worse"])
+    assert raised.value.code == sentence
+    Path(WEIGHTS).unlink()
+    with pytest.raises(SystemExit, match=f"evaluate read another {WEIGHTS} than this run has"):
+        main(["worse"])
 
 
 def test_a_folder_without_a_run_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
