@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.pipeline.errors import InputError
+from src.pipeline.errors import InputError, one_line
 from src.pipeline.revision import WORKSPACE
 
 FIGURE = Path("dvc_plots/compare.png")
@@ -51,6 +51,6 @@ def run(options: argparse.Namespace) -> None:
     check_pair(a, b)
     found = compare(a, b)
     print(json.dumps(as_json(found), indent=2) if options.json else as_text(found), flush=True)
-    draw_compare(options.out, a.test.images, found.sides, found.names)
+    draw_compare(options.out, a.test.images, found.sides, found.names, a.classes)
     if not options.json:
-        print(f"their pictures: {options.out}")
+        print(f"their pictures: {one_line(str(options.out))}")

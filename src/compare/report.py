@@ -17,6 +17,7 @@ from src.evaluation.paired import (
     mcnemar,
     pair,
 )
+from src.pipeline.errors import one_line
 
 LEVEL = 0.05
 PAIRS = 6  # how many pairs of classes a line names
@@ -95,7 +96,7 @@ def verdict(p: float) -> str:
 def side_line(right: str, wrong: str, rows: Sequence[Changed]) -> str:
     """How many images only one run gets right, and which classes the other confuses."""
     pairs = confusions(rows)
-    named = [f"{actual} for {said} {count}" for actual, said, count in pairs[:PAIRS]]
+    named = [f"{one_line(is_)} for {one_line(said)} {n}" for is_, said, n in pairs[:PAIRS]]
     named += [f"and {len(pairs) - PAIRS} other pairs"] if len(pairs) > PAIRS else []
     takes = f", where {wrong} takes {', '.join(named)}" if named else ""
     return f"only {right} is right on {len(rows):,} image{'s' * (len(rows) != 1)}{takes}"

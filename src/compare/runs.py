@@ -12,7 +12,7 @@ from src.data.dataset import CLASSES
 from src.data.records import Split, from_records, parse_records
 from src.data.tensors import parse_tensors
 from src.pipeline import paths
-from src.pipeline.errors import InputError
+from src.pipeline.errors import InputError, one_line
 from src.pipeline.lock import NOTHING, Digests, Recorded, md5, parse_lock
 from src.pipeline.revision import WORKSPACE, read_at
 
@@ -27,7 +27,7 @@ TEST_IT = (
 
 @dataclass(frozen=True)
 class Tested:
-    """A run's answers to its test images: (N, C) logits."""
+    """A run's answers to its test images: (N, C) logits; name: in one line."""
 
     name: str
     test: Split
@@ -38,6 +38,7 @@ class Tested:
 def read_run(name: str) -> Tested:
     """InputError where the run is unknown or untested, or an output is missing or damaged."""
     records, names, content, lock = read_at(name, [*FILES, paths.LOCK])
+    name = one_line(name)
     check_tested(name, parse_lock(lock, f"{name}: {paths.LOCK}"))
     test = from_records(parse_records(records, f"{name}: {FILES[0]}", MEND))
     classes = names.decode(errors="replace").splitlines()

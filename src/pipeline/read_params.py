@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from src.pipeline.errors import InputError
+from src.pipeline.errors import InputError, one_line
 from src.pipeline.params import Params
 
 LEADING_ZERO = re.compile(r"[+-]?0\d+")
@@ -50,9 +50,7 @@ RULES = {
 
 def sentence(error: Any, path: Path) -> str:
     """One of pydantic's errors as `key: value rule (file)`."""
-    # A name in the file may hold a line break, which would cut the sentence in two.
-    names = (str(part) for part in error["loc"])
-    key = ".".join(name if name.isprintable() else repr(name) for name in names)
+    key = ".".join(one_line(str(part)) for part in error["loc"])
     rule = RULES.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
     if error["type"] not in {"missing", "extra_forbidden", "value_error"}:
         rule = f"{error['input']!r} {rule}"

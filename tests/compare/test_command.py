@@ -16,12 +16,12 @@ from dvc.repo import Repo
 
 from src.compare.command import main
 from src.compare.figure import HEADER, HEADING, MARGIN, SCALE
-from src.compare.report import verdict
+from src.compare.report import side_line, verdict
 from src.data.dataset import write_dataset
 from src.data.records import canonical_order, from_records, to_records
 from src.data.tensors import save_tensors
 from src.evaluation.interval import wilson
-from src.evaluation.paired import Paired, difference_interval, mcnemar
+from src.evaluation.paired import Changed, Paired, difference_interval, mcnemar
 from src.figures.style import enlarge
 from src.pipeline.files import read_csv
 from src.pipeline.lock import md5
@@ -174,6 +174,10 @@ def test_the_working_copy_is_compared_with_the_last_commit(
 
 REFUSED = [
     ("nosuch", "worse", "error: nosuch: is neither a git revision nor an experiment; `git log`"),
+    ("a\nb", "worse", r"error: 'a\nb': is neither a git revision nor an experiment; `git log`"),
+    ("worse", "\udcff", r"error: '\udcff': is neither a git revision nor an experiment; `git log`"),
+    ("", "worse", "error: '': is neither a git revision nor an experiment; `git log` and `dvc"),
+    ("worse:dvc.lock", "better", "error: worse:dvc.lock: is neither a git revision nor an exper"),
     ("empty", "worse", "error: empty: data/test.bin is not in DVC's cache, so that run was made"),
     ("outer-better", "worse", "error: outer-better: data/test.bin is not in DVC's cache, so that"),
     ("unfit", "worse", f"error: unfit: {LOGITS} does not fit the run's own test images; run `dvc"),
@@ -263,6 +267,13 @@ def test_nothing_heavy_loads_where_ctrl_c_is_not_caught() -> None:
         "import sys, src.compare.command; "
         "assert not {'torch', 'numpy', 'matplotlib', 'dvc'} & set(sys.modules)",
     )  # fmt: skip
+
+
+def test_a_class_whose_name_would_break_the_line_does_not() -> None:
+    rows = [Changed(0, "a\x1b[2J", "a\x1b[2J", 0.9, "b\u2028c", 0.1)]
+    line = side_line("HEAD", "faster", rows)
+    assert line.isprintable()
+    assert line.endswith(r"where faster takes 'a\x1b[2J' for 'b\u2028c' 1")
 
 
 @pytest.mark.parametrize(("p", "word"), [(0.05, "may be chance"), (0.0499, "seldom does this")])
