@@ -18,13 +18,24 @@ def read_recipe(name: str) -> dict[str, Any]:
     return values
 
 
-def overrides(values: Any, prefix: str = "") -> Iterator[str]:
+def recipe_names() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def leaves(values: Any, prefix: str = "") -> dict[str, Any]:
+    """The value of each parameter by its full name, as in train.lr."""
+    if not isinstance(values, dict):
+        return {prefix: values}
+    return {
+        key: leaf
+        for name, value in values.items()
+        for key, leaf in leaves(value, f"{prefix}.{name}".lstrip(".")).items()
+    }
+
+
+def overrides(values: dict[str, Any]) -> Iterator[str]:
     """`key=value` for each leaf, as `dvc exp run -S` takes it."""
-    if isinstance(values, dict):
-        for name, value in values.items():
-            yield from overrides(value, f"{prefix}.{name}".lstrip("."))
-    else:
-        yield f"{prefix}={in_hydra(values)}"
+    return (f"{key}={in_hydra(value)}" for key, value in leaves(values).items())
 
 
 def in_hydra(value: Any) -> str:
@@ -41,15 +52,22 @@ def in_hydra(value: Any) -> str:
 def merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """The values, in which the recipe's changes replace the old ones."""
     return values | {
-        key: merge(values[key], value) if isinstance(value, dict) else value
+        key: merge(section(values, key), value) if isinstance(value, dict) else value
         for key, value in changes.items()
     }
 
 
-def check_params(recipe: dict[str, Any], name: str) -> None:
-    """Stop if params.yaml has values that are neither the last commit's nor the recipe's.
+def section(values: dict[str, Any], key: str) -> dict[str, Any]:
+    """Its values; none where an older params.yaml has no such section, of which DVC tells."""
+    found = values.get(key)
+    return found if isinstance(found, dict) else {}
 
-    `dvc exp run -S` writes into params.yaml, so an earlier recipe's values would mix with this one.
+
+def check_params(recipe: dict[str, Any], name: str) -> None:
+    """Stop if params.yaml has values that are neither the default's nor a user's own.
+
+    `dvc exp run -S` writes into params.yaml, so an earlier run's values would mix with this recipe,
+    and a recipe's may even have been committed. A user's own edit counts once it is committed.
     """
     git = subprocess.run(["git", "show", "HEAD:./params.yaml"], capture_output=True, check=False)
     if git.returncode:
@@ -62,8 +80,23 @@ def check_params(recipe: dict[str, Any], name: str) -> None:
     if found not in (committed, merge(committed, recipe)):
         sys.exit(
             f"error: params.yaml differs from the last commit, and {name} counts on that commit's "
-            "values; commit params.yaml, or restore it with `git checkout params.yaml`"
+            "values; bring them back with `git checkout HEAD -- params.yaml dvc.lock metrics`"
         )
+    check_no_other_recipe(found, recipe, name)
+
+
+def check_no_other_recipe(found: Any, recipe: dict[str, Any], name: str) -> None:
+    """Stop if params.yaml has all that another recipe sets and this one would leave as it is."""
+    held = leaves(found)
+    for other in recipe_names():
+        kept = {k: v for k, v in leaves(read_recipe(other)).items() if k not in leaves(recipe)}
+        if kept and kept.items() <= held.items():
+            sys.exit(
+                f"error: params.yaml has the values of {other}, of which {name} would keep "
+                f"{', '.join(kept)}; bring the default's back with `git checkout COMMIT -- "
+                f"params.yaml`, where COMMIT is one from before {other} (`git log params.yaml` "
+                "lists them), and commit that"
+            )
 
 
 def free_name(name: str) -> str:
@@ -80,7 +113,7 @@ def free_name(name: str) -> str:
 
 
 def main() -> None:
-    names = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    names = recipe_names()
     if len(sys.argv) != 2 or sys.argv[1] not in names:
         sys.exit(f"error: name one recipe: {', '.join(names)}")
     values = read_recipe(sys.argv[1])

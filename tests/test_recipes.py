@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
-from recipes.run import check_params, free_name, main, merge, overrides, read_recipe
+from recipes.run import check_params, free_name, main, merge, overrides, read_recipe, recipe_names
 from src.pipeline.params import Params
-from tests.conftest import ROOT, committed_params, run
+from tests.conftest import committed_params, run, write_params
 
-RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
+RECIPES = recipe_names()
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -65,8 +65,54 @@ def test_a_recipe_starts_from_the_commit_and_goes_on_from_itself(lr: str, reposi
 @pytest.mark.parametrize("values", ["lr: 0.2, epochs: 6", "lr: auto, epochs: 7", "lr: auto"])
 def test_values_that_another_run_left_stop_a_recipe(values: str, repository: Path) -> None:
     (repository / "params.yaml").write_text(f"seed: 0\ntrain: {{{values}}}\n")
-    with pytest.raises(SystemExit, match=r"error: params\.yaml differs .* `git checkout params"):
+    with pytest.raises(
+        SystemExit, match=r"error: params\.yaml differs .* `git checkout HEAD -- par"
+    ):
         check_params(RECIPE, "seed")
+
+
+def commit_params(folder: Path, values: dict[str, Any]) -> None:
+    write_params(folder, values)
+    run(folder, "git", "commit", "-qam", "My run")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [("quick", "best", "train.resolution"), ("best", "quick", "optimizer.decay_norm, train.batch")],
+)
+def test_a_recipe_that_was_committed_does_not_mix_with_another(
+    first: str, second: str, kept: str, repository: Path
+) -> None:
+    """As after the README's `git commit -am "My run"`. The same recipe may run again."""
+    committed = merge(yaml.safe_load(committed_params()), read_recipe(first))
+    mixed = merge(committed, read_recipe(second))
+    commit_params(repository, committed)
+    check_params(read_recipe(first), first)
+    for values in (committed, mixed):
+        write_params(repository, values)
+        with pytest.raises(SystemExit) as raised:
+            check_params(read_recipe(second), second)
+        sentence = f"error: params.yaml has the values of {first}, of which {second} would keep "
+        assert str(raised.value).startswith(sentence + kept)
+    # The mixture may have been committed too.
+    commit_params(repository, mixed)
+    with pytest.raises(SystemExit, match=f"has the values of {first}, of which {second} would"):
+        check_params(read_recipe(second), second)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_committed_edit_of_one_s_own_goes_into_every_recipe(name: str, repository: Path) -> None:
+    values = yaml.safe_load(committed_params())
+    edit = {"train": {"lr": 0.02, "batch_size": 256}, "optimizer": {"momentum": 0.9}}
+    commit_params(repository, merge(values, edit))
+    check_params(read_recipe(name), name)
+
+
+@pytest.mark.parametrize("old", [{}, {"train": {"mix": "none"}}])
+def test_params_that_lack_a_section_are_left_to_dvc(old: dict[str, Any], repository: Path) -> None:
+    """DVC then says which parameter it could not override."""
+    commit_params(repository, old)
+    check_params(read_recipe("best"), "best")
 
 
 @pytest.mark.parametrize("text", ["train: [", "seed: 2024-13-01", None])

@@ -31,7 +31,7 @@ SOMETIMES = {
     "data.folder", "data.test_share", "data.unreadable", "train.mix.alpha",
 }  # fmt: skip
 # What computes nothing, and commands that read results.
-NO_RESULT = ("src/pipeline/", "src/compare.py", "src/predict/", "src/app/")
+NO_RESULT = ("src/pipeline/", "src/compare/", "src/predict/", "src/app/")
 
 
 def within(name: str, listed: list[str], mark: str) -> bool:

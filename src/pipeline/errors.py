@@ -10,7 +10,7 @@ def one_line(text: str) -> str:
 
     A name may hold a line break, a terminal's command, or bytes that are no UTF-8.
     """
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text) or "''"
 
 
 def remake(stage: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from src.pipeline.errors import InputError
+from src.pipeline.errors import InputError, one_line
 
 WORKSPACE = "workspace"  # DVC's own word for the working copy
 
@@ -16,31 +16,29 @@ def read_at(revision: str, paths: Sequence[Path]) -> list[bytes]:
     Raises InputError for a revision that nobody knows, and for a file that is not at hand.
     """
     from dvc.exceptions import DvcException
-    from dvc.scm import SCMError
 
     path, contents = paths[0], []
     try:
         files, folder = project_at(revision)
         for path in paths:
             contents.append(files.read_bytes(str(folder / path)))
-    except SCMError as error:
-        raise InputError(
-            f"{revision}: is neither a git revision nor an experiment; "
-            "`git log` and `dvc exp list` have their names"
-        ) from error
     except OSError as error:
-        raise InputError(f"{revision}: {path} {absent(revision)}") from error
+        raise InputError(f"{one_line(revision)}: {path} {absent(revision)}") from error
     except DvcException as error:
         raise InputError(
-            f"{revision}: DVC cannot read {path} ({' '.join(str(error).split())}); "
+            f"{one_line(revision)}: DVC cannot read {path} ({' '.join(str(error).split())}); "
             "run this in the project's folder"
         ) from error
     return contents
 
 
 def project_at(revision: str) -> tuple[Any, Path]:
-    """DVC's view of the files at a revision, and where this project's folder lies in it."""
+    """DVC's view of the files at a revision, and where this project's folder lies in it.
+
+    Raises InputError for a revision that nobody knows.
+    """
     from dvc.api import DVCFileSystem
+    from dvc.scm import SCMError
 
     here = DVCFileSystem()
     if revision == WORKSPACE:
@@ -48,7 +46,17 @@ def project_at(revision: str) -> tuple[Any, Path]:
     # At a revision DVC begins at the root of the git repository: for the demo, which is a project
     # inside another one, it would read the other one's outputs.
     folder = Path(here.repo.root_dir).resolve().relative_to(Path(here.repo.scm.root_dir).resolve())
-    return DVCFileSystem(rev=revision, subrepos=True), folder
+    try:
+        # For DVC an empty name means the working copy.
+        files = DVCFileSystem(rev=revision or "''", subrepos=True)
+        files.isdir("/")  # DVC looks a revision up when something of it is first read
+    # UnicodeError: the name is no text; AttributeError: it is that of a file, as HEAD:README.md.
+    except (SCMError, UnicodeError, AttributeError) as error:
+        raise InputError(
+            f"{one_line(revision)}: is neither a git revision nor an experiment; "
+            "`git log` and `dvc exp list` have their names"
+        ) from error
+    return files, folder
 
 
 def absent(revision: str) -> str:

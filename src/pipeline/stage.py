@@ -20,6 +20,7 @@ from src.pipeline import paths
 from src.pipeline.command import INTERRUPTED
 from src.pipeline.errors import InputError
 from src.pipeline.files import sha256_file
+from src.pipeline.lock import NOTHING, read_lock
 from src.pipeline.params import Params
 from src.pipeline.read_params import load_params
 from src.pipeline.stop import Stopped
@@ -90,9 +91,8 @@ def leaves(value: object, name: str) -> Inputs:
 def recorded(name: str, path: Path) -> str | None:
     """The md5 that dvc.lock has for an output of a stage, or None."""
     try:
-        outs = yaml.safe_load(paths.LOCK.read_text())["stages"][name]["outs"]
-        return next((out.get("md5") for out in outs if out["path"] == str(path)), None)
-    except (yaml.YAMLError, LookupError, TypeError, ValueError, OSError):
+        return read_lock(paths.LOCK).get(name, NOTHING).outs.get(path)
+    except InputError:
         return None
 
 

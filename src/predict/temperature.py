@@ -1,14 +1,11 @@
 """The temperature that evaluate fitted for a network's logits, if it belongs to these weights."""
 
-import hashlib
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from src.pipeline import paths
 from src.pipeline.errors import InputError
-from src.pipeline.files import read_bytes, read_json
+from src.pipeline.files import read_json
+from src.pipeline.lock import NOTHING, Recorded, md5, read_lock
 
 METRICS = paths.metrics("evaluate")
 
@@ -28,7 +25,8 @@ def temperature_for(weights: Path) -> float:
     try:
         if not metrics.exists():
             raise NotCalibrated(f"no {METRICS} goes with the weights")
-        same = digests_of_evaluate(project) == (md5(weights), md5(metrics))
+        evaluate = read_lock(project / paths.LOCK).get("evaluate", NOTHING)
+        same = is_of(evaluate, weights, metrics)
         temperature = read_json(metrics, "").get("temperature")
     except (InputError, OSError) as error:
         raise NotCalibrated(f"{METRICS} or {paths.LOCK} cannot be read") from error
@@ -42,19 +40,7 @@ def temperature_for(weights: Path) -> float:
     return temperature
 
 
-def digests_of_evaluate(project: Path) -> tuple[str | None, str | None]:
-    """The md5 that dvc.lock has of the weights that evaluate read and of the metrics it wrote."""
-    try:
-        lock = yaml.safe_load(read_bytes(project / paths.LOCK, ""))["stages"]["evaluate"]
-        return digest(lock["deps"], paths.WEIGHTS), digest(lock["outs"], METRICS)
-    except (yaml.YAMLError, LookupError, TypeError) as error:
-        raise InputError(f"{paths.LOCK}: is damaged") from error
-
-
-def digest(files: list[dict[str, Any]], path: Path) -> str | None:
-    return next((file.get("md5") for file in files if file["path"] == str(path)), None)
-
-
-def md5(path: Path) -> str:
-    """As DVC names content; it guards against mistakes, not against forgery."""
-    return hashlib.md5(read_bytes(path, ""), usedforsecurity=False).hexdigest()
+def is_of(evaluate: Recorded, weights: Path, metrics: Path) -> bool:
+    """Whether evaluate read these weights and wrote these metrics."""
+    read, wrote = evaluate.deps.get(paths.WEIGHTS), evaluate.outs.get(METRICS)
+    return (read, wrote) == (md5(weights), md5(metrics))

@@ -1,7 +1,7 @@
 """`python -m src.compare` reads two runs out of DVC's cache, and says what tells them apart."""
 
-import hashlib
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,24 +11,29 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 from dvc.repo import Repo
 
-from src import compare
+from src.compare import command
+from src.compare.command import main, parse
+from src.compare.figure import HEADER, HEADING, MARGIN, SCALE
+from src.compare.report import side_line, verdict
 from src.data.dataset import write_dataset
 from src.data.records import canonical_order, from_records, to_records
 from src.data.tensors import save_tensors
 from src.evaluation.interval import wilson
-from src.evaluation.paired import Paired, difference_interval, mcnemar
-from src.figures.compare import HEADER, HEADING, MARGIN, SCALE
+from src.evaluation.paired import Changed, Paired, difference_interval, mcnemar
 from src.figures.style import enlarge
 from src.pipeline.files import read_csv
+from src.pipeline.lock import md5
 from src.sources.shapes import CLASSES, draw
-from tests.conftest import run
+from tests.conftest import ROOT, run
 
 # A library of DVC's warns of a function that DVC calls.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
 LOGITS = "data/test_logits.safetensors"
 OUTS = ["data/test.bin", "data/classes.txt", LOGITS]
+WEIGHTS = "models/model.safetensors"
 
 
 def write_run(
@@ -42,7 +47,32 @@ def write_run(
     said = truth.clone()
     said[wrong] = (truth[wrong] + 1) % len(classes)
     save_tensors(folder / LOGITS, {"logits": 3.0 * F.one_hot(said, len(classes))}, {})
+    train(folder, name)
+    evaluate(folder)
     commit(folder, name)
+
+
+def train(folder: Path, network: str) -> None:
+    """Write a network and, as DVC does, what made it into dvc.lock; the test's entry stays."""
+    (folder / "models").mkdir(exist_ok=True)
+    (folder / WEIGHTS).write_text(network)
+    write_lock(folder, download={"outs": entries(folder, OUTS[:2])})
+    write_lock(folder, train={"outs": entries(folder, [WEIGHTS])})
+
+
+def evaluate(folder: Path) -> None:
+    read, wrote = entries(folder, [*OUTS[:2], WEIGHTS]), entries(folder, [LOGITS])
+    write_lock(folder, evaluate={"deps": read, "outs": wrote})
+
+
+def entries(folder: Path, names: list[str]) -> list[dict[str, str]]:
+    return [{"path": name, "md5": md5(folder / name)} for name in names]
+
+
+def write_lock(folder: Path, **stages: Any) -> None:
+    lock = folder / "dvc.lock"
+    old = yaml.safe_load(lock.read_text())["stages"] if lock.exists() else {}
+    lock.write_text(yaml.safe_dump({"schema": "2.0", "stages": old | stages}))
 
 
 def commit(folder: Path, name: str) -> None:
@@ -60,20 +90,22 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = outer / "project"
     folder.mkdir()
     run(outer, "git", "init", "-q")
-    for where, command in ((outer, "dvc init -q"), (folder, "dvc init -q --subdir")):
-        run(where, *command.split())
+    for where, words in ((outer, "dvc init -q"), (folder, "dvc init -q --subdir")):
+        run(where, *words.split())
     run(outer, "git", "commit", "-qm", "empty")
     run(outer, "git", "tag", "empty")
     write_run(outer, "outer-worse", list(range(20)))
     write_run(outer, "outer-better", [0])
     write_run(folder, "lost", [7])
-    digest = hashlib.md5((folder / LOGITS).read_bytes()).hexdigest()
+    digest = md5(folder / LOGITS)
     (folder / ".dvc/cache/files/md5" / digest[:2] / digest[2:]).unlink()
     write_run(folder, "other-images", [0], seed=5)
     write_run(folder, "few-classes", [0], classes=CLASSES[:3])
     write_run(folder, "other-names", [0], classes=[*CLASSES[:9], "sand glass"])
     save_tensors(folder / LOGITS, {"logits": torch.zeros(59, 10)}, {})
     commit(folder, "unfit")
+    train(folder, "another network")
+    commit(folder, "untested")
     write_run(folder, "worse", list(range(10)))
     write_run(folder, "better", [8, 9, 10])
     return folder
@@ -82,18 +114,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 Said = pytest.CaptureFixture[str]
 
 
-def said(*words: str) -> None:
-    """Run the command with these words, in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["compare", *words])
-        compare.main()
-
-
 def test_it_says_what_tells_two_runs_apart(
     runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(runs)
-    said("worse", "better", "--out", str(tmp_path / "c.png"))
+    command.run(parse(["worse", "better", "--out", str(tmp_path / "c.png")]))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "worse       50 of 60 right, 83.33% (95% interval 71.97% to 90.69%)"
     assert lines[1] == "better      57 of 60 right, 95.00% (95% interval 86.30% to 98.29%)"
@@ -112,7 +137,7 @@ def test_json_has_each_image_that_changed_side(
     runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(runs)
-    said("worse", "better", "--json", "--out", str(tmp_path / "c.png"))
+    command.run(parse(["worse", "better", "--json", "--out", str(tmp_path / "c.png")]))
     found = json.loads(capsys.readouterr().out)
     assert [found[key] for key in ("both", "only_a", "only_b", "neither")] == [49, 1, 8, 2]
     assert found["p_value"] == mcnemar(Paired(49, 1, 8, 2))
@@ -133,7 +158,7 @@ def test_a_project_around_another_one_reads_its_own_outputs(
     runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(runs.parent)
-    said("outer-worse", "outer-better", "--json", "--out", str(tmp_path / "c.png"))
+    command.run(parse(["outer-worse", "outer-better", "--json", "--out", str(tmp_path / "c.png")]))
     assert json.loads(capsys.readouterr().out)["a"]["right"] == 40
 
 
@@ -141,24 +166,34 @@ def test_the_working_copy_is_compared_with_the_last_commit(
     runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(runs)
-    said("worse", "--json", "--out", str(tmp_path / "c.png"))
+    command.run(parse(["worse", "--json", "--out", str(tmp_path / "c.png")]))
     found = json.loads(capsys.readouterr().out)
     assert (found["a"]["name"], found["b"]["name"]) == ("worse", "workspace")
     with pytest.raises(SystemExit, match="HEAD and workspace give the same logits for every"):
-        said()
+        main([])
 
 
 REFUSED = [
     ("nosuch", "worse", "error: nosuch: is neither a git revision nor an experiment; `git log`"),
+    ("a\nb", "worse", r"error: a\nb: is neither a git revision nor an experiment; `git log`"),
+    ("worse", "\udcff", r"error: \udcff: is neither a git revision nor an experiment; `git log`"),
+    ("", "worse", "error: '': is neither a git revision nor an experiment; `git log` and `dvc"),
+    ("worse:dvc.lock", "better", "error: worse:dvc.lock: is neither a git revision nor an exper"),
     ("empty", "worse", "error: empty: data/test.bin is not in DVC's cache, so that run was made"),
     ("outer-better", "worse", "error: outer-better: data/test.bin is not in DVC's cache, so that"),
     ("unfit", "worse", f"error: unfit: {LOGITS} does not fit the run's own test images; run `dvc"),
     ("worse", "lost", f"error: lost: {LOGITS} is not in DVC's cache, so that run was made"),
+    (
+        "worse", "untested",
+        f"error: untested: evaluate read another {WEIGHTS} than this run has, so this run was "
+        "never tested; bring it into the working copy (`dvc exp apply` or `git checkout`), run "
+        "`dvc repro`, and compare `workspace`",
+    ),
     ("worse", "worse", "error: worse and worse give the same logits for every image, so they do"),
     ("worse", "few-classes", "error: worse tells 10 classes apart and few-classes 3; compare runs"),
     ("other-names", "worse", "error: other-names tells 10 classes apart and worse 10, of other n"),
     ("worse", "other-images", "error: worse and other-images were tested on different images"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("a", "b", "sentence"), REFUSED)
@@ -167,21 +202,84 @@ def test_what_cannot_be_compared_is_said_in_a_sentence(
 ) -> None:
     monkeypatch.chdir(runs)
     with pytest.raises(SystemExit) as raised:
-        said(a, b)
+        main([a, b])
     assert str(raised.value).startswith(sentence)
     assert "\n" not in str(raised.value)
     assert not (runs / "dvc_plots").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "verb"), [(WEIGHTS, "read"), ("data/classes.txt", "read"), (LOGITS, "wrote")]
+)
+def test_a_working_copy_that_has_changed_since_its_test_is_refused(
+    name: str, verb: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `python -m stages.train`, which dvc.lock knows nothing of."""
+    shutil.copytree(runs.parent, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy" / runs.name)
+    with open(name, "ab") as file:
+        file.write(b"\n")
+    sentence = (
+        f"error: workspace: evaluate {verb} another {name} than this run has, so this run was "
+        "never tested; run `dvc repro`"
+    )
+    with pytest.raises(SystemExit) as raised:
+        main(["worse"])
+    assert raised.value.code == sentence
+    Path(WEIGHTS).unlink()
+    with pytest.raises(SystemExit, match=f"evaluate read another {WEIGHTS} than this run has"):
+        main(["worse"])
+
+
 def test_a_folder_without_a_run_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=r"^error: workspace: data/test.bin is not there; run `dv"):
-        said("workspace", "HEAD")
+        main(["workspace", "HEAD"])
+
+
+def test_a_figure_that_cannot_be_written_hides_no_number(
+    runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs)
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(SystemExit, match=r"^error: .*c\.png: cannot be written \("):
+        main(["worse", "better", "--out", str(tmp_path / "file/c.png")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("worse       50 of 60 right")
+    assert lines[-1].startswith("only better is right on 8 images")
+
+
+def test_ctrl_c_while_it_loads_ends_it_quietly(
+    capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("src.compare.runs.read_at", interrupted)
+    with pytest.raises(SystemExit) as raised:
+        main([])
+    assert raised.value.code == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_nothing_heavy_loads_where_ctrl_c_is_not_caught() -> None:
+    run(
+        ROOT, sys.executable, "-c",
+        "import sys, src.compare.command; "
+        "assert not {'torch', 'numpy', 'matplotlib', 'dvc'} & set(sys.modules)",
+    )  # fmt: skip
+
+
+def test_a_class_whose_name_would_break_the_line_does_not() -> None:
+    rows = [Changed(0, "a\x1b[2J", "a\x1b[2J", 0.9, "b\u2028c", 0.1)]
+    line = side_line("HEAD", "faster", rows)
+    assert line.isprintable()
+    assert line.endswith(r"where faster takes a\x1b[2J for b\u2028c 1")
 
 
 @pytest.mark.parametrize(("p", "word"), [(0.05, "may be chance"), (0.0499, "seldom does this")])
 def test_a_difference_is_noise_from_5_per_cent_on(p: float, word: str) -> None:
-    assert word in compare.verdict(p)
+    assert word in verdict(p)
 
 
 @pytest.mark.slow

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from src.figures.style import (
-    GREEN,
-    RED,
-    drawn,
-    enlarge,
-    new_sheet,
-    picture,
-    short,
-    thousands,
-    words,
-)
+from src.figures.style import GREEN, RED, drawn, enlarge, new_sheet, picture, thousands, words
+from src.figures.text import drawable, fit, text_width
 
 if TYPE_CHECKING:
     # This name serves only as a type, so figures need no torch.
@@ -28,17 +19,20 @@ if TYPE_CHECKING:
 # Sizes are in pixels; each pixel of an image becomes SCALE × SCALE pixels.
 SCALE, ACROSS, SHOWN = 5, 4, 12
 MARGIN, HEADER, HEADING, GUTTER, CAPTION, LINE = 30, 106, 50, 64, 100, 27
+GAP = 12  # between the captions of two neighbours
+SIZE = 9  # points
 
 
 def build_compare(
     images: NDArray[np.uint8],
     sides: tuple[Sequence[Changed], Sequence[Changed]],
-    names: tuple[str, str],
+    runs: tuple[str, str],
+    classes: Sequence[str],
 ) -> Figure:
     """Two groups of images: those that only A gets right, and those that only B does.
 
     images: (N, H, W, 3), all test images; sides: of each group the images, of which the first
-    SHOWN are drawn; names: of the two runs.
+    SHOWN are drawn; runs: names of the two; classes: names by label.
     """
     side = SCALE * images.shape[1]
     step_x, step_y = side + GUTTER, side + CAPTION
@@ -46,8 +40,11 @@ def build_compare(
     height = HEADER + sum(HEADING + down * step_y for down in downs) + MARGIN // 2
     figure = new_sheet(MARGIN + ACROSS * step_x, height)
     words(figure, "Images that changed side", MARGIN, 20, size=12)
-    runs = f"A: {short(names[0], 30)}    B: {short(names[1], 30)}"
-    words(figure, runs, MARGIN, 58, size=9)
+    half = ACROSS * step_x // 2 - GAP
+    for place, run in enumerate("AB"):
+        text = fit(f"{run}: {in_font(runs[place])}", half, SIZE)
+        words(figure, text, MARGIN + place * (half + GAP), 58, size=SIZE)
+    names = dict(zip(classes, drawable(classes), strict=True))
     top = HEADER
     for run, rows, down in zip("AB", sides, downs, strict=True):
         words(figure, heading(run, len(rows)), MARGIN, top, size=10)
@@ -55,7 +52,7 @@ def build_compare(
             y, x = divmod(place, ACROSS)
             corner = MARGIN + x * step_x, top + HEADING + y * step_y
             picture(figure, enlarge(images[row.image], SCALE), *corner)
-            caption(figure, row, corner[0], corner[1] + side + 6)
+            caption(figure, row, names, corner[0], corner[1] + side + 6, step_x - GAP)
         top += HEADING + down * step_y
     return figure
 
@@ -65,14 +62,27 @@ def heading(run: str, count: int) -> str:
     return f"Only {run} is right: {thousands(count)} image{'s' * (count != 1)}{shown}"
 
 
-def caption(figure: Figure, row: Changed, left: int, top: int) -> None:
-    """Say what the image is and what each run says it is; the words also tell right from wrong."""
-    words(figure, f"is {short(row.actual, 14)}", left, top, size=9)
+def in_font(name: str) -> str:
+    """A run's name; letters that the font lacks, as a branch may have, become question marks."""
+    return "".join(letter if drawable([letter]) == [letter] else "?" for letter in name)
+
+
+def caption(
+    figure: Figure, row: Changed, names: Mapping[str, str], left: int, top: int, width: int
+) -> None:
+    """Say what the image is and what each run says it is; the words also tell right from wrong.
+
+    names: of the classes, as the figure shows them.
+    """
+    words(figure, fit(f"is {names[row.actual]}", width, SIZE), left, top, size=SIZE)
     said = [("A", row.said_a, row.probability_a), ("B", row.said_b, row.probability_b)]
     for line, (run, name, probability) in enumerate(said, start=1):
         right = name == row.actual
-        text = f"{'✓' if right else '✗'} {run}: {short(name, 11)} {probability:.2f}"
-        words(figure, text, left, top + line * LINE, size=9, color=GREEN if right else RED)
+        start, end = f"{'✓' if right else '✗'} {run}: ", f" {probability:.2f}"
+        room = width - text_width(start + end, SIZE)
+        text = start + fit(names[name], room, SIZE) + end
+        color = GREEN if right else RED
+        words(figure, text, left, top + line * LINE, size=SIZE, color=color)
 
 
 draw_compare = drawn(build_compare)

@@ -1,0 +1,106 @@
+"""The answers of two runs to their test images, if the two can be compared image by image."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from src.data.dataset import CLASSES
+from src.data.records import Split, from_records, parse_records
+from src.data.tensors import parse_tensors
+from src.pipeline import paths
+from src.pipeline.errors import InputError, one_line
+from src.pipeline.lock import NOTHING, Digests, Recorded, md5, parse_lock
+from src.pipeline.revision import WORKSPACE, read_at
+
+FILES = [paths.DATA / "test.bin", paths.DATA / CLASSES, paths.LOGITS]
+SAME_DATA = "compare runs on the same data"
+MEND = "run `dvc repro -f -s evaluate` there"
+TEST_IT = (
+    "bring it into the working copy (`dvc exp apply` or `git checkout`), run `dvc repro`, and "
+    f"compare `{WORKSPACE}`"
+)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A run's answers to its test images: (N, C) logits; name: in one line."""
+
+    name: str
+    test: Split
+    classes: list[str]
+    logits: Tensor
+
+
+def read_run(name: str) -> Tested:
+    """InputError where the run is unknown or untested, or an output is missing or damaged."""
+    records, names, content, lock = read_at(name, [*FILES, paths.LOCK])
+    name = one_line(name)
+    check_tested(name, parse_lock(lock, f"{name}: {paths.LOCK}"))
+    test = from_records(parse_records(records, f"{name}: {FILES[0]}", MEND))
+    classes = names.decode(errors="replace").splitlines()
+    logits = parse_tensors(content, f"{name}: {FILES[2]}", MEND)[0].get("logits")
+    if logits is None or logits.shape != (len(test), len(classes)):
+        raise InputError(f"{name}: {FILES[2]} does not fit the run's own test images; {MEND}")
+    return Tested(name, test, classes, logits)
+
+
+def check_tested(name: str, lock: Mapping[str, Recorded]) -> None:
+    """InputError where the logits are those of another network or of other data.
+
+    `dvc exp run train` ends before evaluate and leaves its outputs as they were.
+    """
+    workspace = name == WORKSPACE
+    if path := not_its_own(lock, digests_here() if workspace else {}):
+        raise InputError(
+            f"{name}: evaluate {'wrote' if path == paths.LOGITS else 'read'} another {path} than "
+            "this run has, so this run was never tested; "
+            + ("run `dvc repro`" if workspace else TEST_IT)
+        )
+
+
+def not_its_own(lock: Mapping[str, Recorded], here: Digests) -> Path | None:
+    """A file that evaluate read or wrote in another form than the run has it, or None.
+
+    here: of files that count more than what the lock has of the stages that made them.
+    """
+    evaluate = lock.get("evaluate", NOTHING)
+    own = {path: digest for stage in lock.values() for path, digest in stage.outs.items()} | here
+    # The network comes first: where it is new, so are its metrics, and it says more than they do.
+    known = {paths.WEIGHTS: None, **evaluate.deps, paths.LOGITS: evaluate.outs.get(paths.LOGITS)}
+    return next((path for path, digest in known.items() if own.get(path, digest) != digest), None)
+
+
+def digests_here() -> Digests:
+    """Of the network, the logits and what goes with them, as they lie in the working copy.
+
+    DVC reads a file that is missing from its cache, except for the network: DVC removes it when a
+    training starts, and until that has ended there is none that the logits could belong to.
+    """
+    there: Digests = {path: md5(path) for path in FILES if path.exists()}
+    return there | {paths.WEIGHTS: md5(paths.WEIGHTS) if paths.WEIGHTS.exists() else None}
+
+
+def check_pair(a: Tested, b: Tested) -> None:
+    """InputError where two runs cannot be compared image by image, or do not differ."""
+    if a.classes != b.classes:
+        raise InputError(
+            f"{a.name} tells {len(a.classes)} classes apart and {b.name} {len(b.classes)}"
+            f"{', of other names' if len(a.classes) == len(b.classes) else ''}; {SAME_DATA}"
+        )
+    if not (
+        np.array_equal(a.test.images, b.test.images)
+        and np.array_equal(a.test.labels, b.test.labels)
+    ):
+        raise InputError(
+            f"{a.name} and {b.name} were tested on different images ({FILES[0]} holds "
+            f"{len(a.test):,} and {len(b.test):,}, and they are not the same); {SAME_DATA}"
+        )
+    if torch.equal(a.logits, b.logits):
+        raise InputError(
+            f"{a.name} and {b.name} give the same logits for every image, so they do not differ; "
+            "name two other runs (`dvc exp list` has your experiments)"
+        )

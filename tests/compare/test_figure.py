@@ -1,0 +1,56 @@
+"""The sheet of images that changed side: every name can be read, whatever its letters."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.compare.figure import SHOWN, build_compare, draw_compare
+from src.evaluation.paired import Changed
+from tests.figures.explained import faults, many
+from tests.figures.reading import IMAGES, NAMES, Case, check_file, words_of
+
+
+def case(classes: list[str], runs: tuple[str, str] = ("HEAD", "lr-0.02"), count: int = 8) -> Case:
+    """Images that changed side, half of them to either; the classes take turns."""
+    images = np.concatenate([IMAGES] * 4)
+    rows = [
+        Changed(i, classes[i % len(classes)], classes[i % len(classes)], 0.9, classes[0], 0.1)
+        for i in range(1, count)
+    ]
+    other = [Changed(r.image, r.actual, classes[0], 0.25, r.actual, 0.75) for r in rows]
+    return Case(build_compare, draw_compare, (images, (rows, other), runs, classes))
+
+
+def test_it_names_runs_classes_and_probabilities() -> None:
+    shown = words_of(case(NAMES).figure()).splitlines()
+    assert {"A: HEAD", "B: lr-0.02"} <= set(shown)
+    assert shown[shown.index("is automobile") :][:3] == [
+        "is automobile",
+        "✓ A: automobile 0.90",
+        "✗ B: airplane 0.10",
+    ]
+    assert "Only B is right: 7 images" in shown
+
+
+@pytest.mark.parametrize("classes", [NAMES, many(9), ["cat", "犬"], ["W" * 60, "W" * 61]])
+@pytest.mark.parametrize("runs", [("HEAD", "faster"), ("W" * 60, "ветка-犬\n" * 9)])
+def test_every_name_can_be_read(classes: list[str], runs: tuple[str, str]) -> None:
+    """Warnings are errors in the tests, and Matplotlib warns of a letter that its font lacks."""
+    assert faults(case(classes, runs).figure()) == []
+
+
+def test_a_name_in_letters_that_the_font_lacks_is_replaced() -> None:
+    shown = words_of(case(["cat", "犬"], ("HEAD", "new-犬")).figure()).splitlines()
+    assert "is class 1" in shown
+    assert "✗ B: cat 0.10" in shown
+    assert "B: new-?" in shown
+
+
+def test_only_the_clearest_are_drawn(tmp_path: Path) -> None:
+    many_images = case(NAMES, count=SHOWN + 10)
+    assert len(many_images.figure().images) == 2 * SHOWN
+    assert f"Only A is right: 21 images, the clearest {SHOWN} of them" in words_of(
+        many_images.figure()
+    )
+    check_file(many_images, tmp_path)
