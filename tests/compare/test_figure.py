@@ -2,11 +2,22 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from src.compare.figure import SHOWN, build_compare, draw_compare
+from src.compare.figure import (
+    GUTTER,
+    HEADER,
+    HEADING,
+    MARGIN,
+    SCALE,
+    SHOWN,
+    build_compare,
+    draw_compare,
+)
 from src.evaluation.paired import Changed
+from src.figures.style import enlarge
 from tests.figures.explained import faults, many
 from tests.figures.reading import IMAGES, NAMES, Case, check_file, words_of
 
@@ -54,3 +65,22 @@ def test_only_the_clearest_are_drawn(tmp_path: Path) -> None:
         many_images.figure()
     )
     check_file(many_images, tmp_path)
+
+
+@pytest.mark.parametrize(("only_b", "said"), [(1, "Only B is right: 1 image"), (0, "")])
+def test_few_images_and_none_have_a_sheet_too(only_b: int, said: str) -> None:
+    rows = [Changed(0, "cat", "dog", 0.9, "cat", 0.8)] * only_b
+    sheet = Case(build_compare, draw_compare, (IMAGES, ([], rows), ("HEAD", "b"), NAMES)).figure()
+    assert faults(sheet) == []
+    assert said in words_of(sheet)
+    assert len(sheet.images) == only_b
+
+
+def test_a_changed_image_stands_above_its_caption(tmp_path: Path) -> None:
+    rows = [Changed(i, "cat", "dog", 0.9, "cat", 0.8) for i in range(3)]
+    draw_compare(tmp_path / "c.png", IMAGES, ([], rows), ("HEAD", "faster"), NAMES)
+    sheet = cv2.cvtColor(cv2.imread(str(tmp_path / "c.png")), cv2.COLOR_BGR2RGB)
+    side = 32 * SCALE
+    top, left = HEADER + 2 * HEADING, MARGIN + 2 * (side + GUTTER)
+    region = sheet[top : top + side, left : left + side]
+    np.testing.assert_array_equal(region, enlarge(IMAGES[2], SCALE))

@@ -1,4 +1,4 @@
-"""The figures of intervals, equal-mass bins, coverage, corruptions and of two runs are right."""
+"""The figures of intervals, equal-mass bins, coverage and corruptions are right."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +14,11 @@ from src.evaluation.corruptions import CorruptionRow
 from src.evaluation.coverage import CoverageRow
 from src.evaluation.interval import wilson
 from src.evaluation.metrics import evaluate
-from src.evaluation.paired import Changed
-from src.figures import calibration, compare, corruptions, coverage
+from src.figures import calibration, corruptions, coverage
 from src.figures import evaluate as scores
 from src.figures.results import draw_results
-from src.figures.style import enlarge, look
-from tests.figures.reading import IMAGES, NAMES, unreadable, words_of
+from src.figures.style import look
+from tests.figures.reading import NAMES, unreadable, words_of
 
 FINE = [(0.5 + i / 30, 0.4 + i / 25, 667 if i < 10 else 666) for i in range(15)]
 SPARSE = [(0.3, 0.0, 1), (0.8, 1.0, 1)]
@@ -35,21 +34,9 @@ def covered(images: int) -> list[CoverageRow]:
     ]
 
 
-def changed(count: int, right: str) -> list[Changed]:
-    said = ("automobile", 1.0, "aquarium_fish_of_the_deep", 0.93)
-    a, p_a, b, p_b = said if right == "A" else (*said[2:], *said[:2])
-    return [Changed(i % 8, "automobile", a, p_a, b, p_b) for i in range(count)]
-
-
 CORRUPTED = [
     CorruptionRow(s, 0.9 - 0.1 * s, 0.9 - 0.05 * s, 0.9, 0.9 - 0.01 * s, 500) for s in range(6)
 ]
-RUNS = ("a-branch-with-a-name-that-is-long-indeed", "b3f1c9d7e5a84f6b9c0d1e2f3a4b5c6d7e8f9a0b")
-SIDES = {
-    "compare": (changed(40, "A"), changed(5, "B")),
-    "compare_one_side": ([], changed(1, "B")),
-    "compare_none": ([], []),
-}
 CASES: dict[str, tuple[Callable[..., Figure], Callable[..., None], tuple[Any, ...]]] = {
     "adaptive": (calibration.build_adaptive, calibration.draw_adaptive, (BINS,)),
     "adaptive_two_images": (
@@ -64,10 +51,6 @@ CASES: dict[str, tuple[Callable[..., Figure], Callable[..., None], tuple[Any, ..
         scores.draw_classes,
         ([("cat", 0.8, 0.9, 0.85), ("emu", None, None, None)], {"cat": (0.82, 0.95)}),
     ),
-    **{
-        name: (compare.build_compare, compare.draw_compare, (IMAGES, sides, RUNS))
-        for name, sides in SIDES.items()
-    },
 }  # fmt: skip
 
 
@@ -81,7 +64,7 @@ def test_text_is_whole_and_apart(name: str) -> None:
     assert unreadable(build(name)) == []
 
 
-@pytest.mark.parametrize("name", ["adaptive", "coverage", "corruptions_off", "compare_one_side"])
+@pytest.mark.parametrize("name", ["adaptive", "coverage", "corruptions_off"])
 def test_png_repeats_and_fits_a_page(name: str, tmp_path: Path) -> None:
     _, draw, args = CASES[name]
     for path in (tmp_path / "a.png", tmp_path / "b.png"):
@@ -139,26 +122,6 @@ def test_a_classs_recall_has_its_interval() -> None:
     ((start, end),) = axes.collections[0].get_segments()
     assert (tuple(start), tuple(end)) == ((0.82, 1), (0.95, 1))
     assert "recall, with its 95% interval" in words_of(axes.figure)
-
-
-def test_a_sheet_of_changed_images_says_who_is_right() -> None:
-    text = words_of(build("compare"))
-    assert "Only A is right: 40 images, the clearest 12 of them" in text
-    assert "Only B is right: 5 images" in text
-    assert text.count("✓ A: automobile 1.00") == 12
-    assert text.count("✗ B: aquarium_f… 0.93") == 12
-    assert text.count("✓ B: automobile 1.00") == 5
-    assert "Only B is right: 1 image\n" in words_of(build("compare_one_side"))
-
-
-def test_a_changed_image_stands_above_its_caption(tmp_path: Path) -> None:
-    compare.draw_compare(tmp_path / "c.png", IMAGES, ([], changed(3, "B")), RUNS)
-    sheet = cv2.cvtColor(cv2.imread(str(tmp_path / "c.png")), cv2.COLOR_BGR2RGB)
-    side = 32 * compare.SCALE
-    top = compare.HEADER + 2 * compare.HEADING
-    left = compare.MARGIN + 2 * (side + compare.GUTTER)
-    region = sheet[top : top + side, left : left + side]
-    np.testing.assert_array_equal(region, enlarge(IMAGES[2], compare.SCALE))
 
 
 def test_every_figure_of_the_results_is_drawn(tmp_path: Path) -> None:
