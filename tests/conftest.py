@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from hypothesis import settings
 
@@ -20,7 +21,8 @@ from src.sources.shapes import CLASSES, draw
 ROOT = Path(__file__).parents[1]
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 # The networks of the tests are too small for two threads, which wait for each other by spinning:
-# on a loaded machine that takes ten times as long.
+# on a loaded machine that takes ten times as long. The variable is for the stages that they start.
+torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 for name in ("AUTHOR", "COMMITTER"):
     os.environ[f"GIT_{name}_NAME"] = "test"

@@ -36,7 +36,7 @@ def test_neither_torch_nor_a_window_is_needed() -> None:
     code = (
         "import sys; from src.figures import lr_find, augmentation, training, evaluate;"
         "from src.figures import gradcam, mistakes, class_examples, confused_pairs;"
-        "from src.figures import results, compare, faithfulness;"
+        "from src.figures import results, corruptions, faithfulness;"
         "assert not {'torch', 'pandas', 'matplotlib.pyplot'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
