@@ -27,7 +27,7 @@ help:
 	@echo "make verify    is the published result true on this machine? TRAIN=quick trains as well"
 	@echo "make predict IMAGE=photo.jpg   what the trained network takes a picture for"
 	@echo "make app       a page on this machine to drop pictures on"
-	@echo "make test      checks and tests, about 8 minutes on two cores; make test-all adds the exhaustive tests"
+	@echo "make test      checks and tests, about 6 minutes on two cores; make test-all adds the exhaustive tests"
 	@echo "make same-bits BASE=<commit>   check that this working copy computes what that commit computes"
 	@echo "make bench     compare images a second with the usual script's, on this machine"
 	@echo "make figures   record the last run as the published result: result.yaml, model card, pictures"
@@ -71,11 +71,14 @@ check: $(READY)
 	lint-imports --no-logo --no-cache
 	mypy
 
+# A process for each core, but no more than four: each builds its own tiny project first.
+TESTS := pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: check
-	pytest -m "not slow"
+	$(TESTS) -m "not slow"
 
 test-all: check
-	pytest
+	$(TESTS)
 
 same-bits: $(READY)
 	@python -m benchmarks.same_bits $(BASE)
