@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ from src.sources.shapes import CLASSES, draw
 ROOT = Path(__file__).parents[1]
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 # The networks of the tests are too small for two threads, which wait for each other by spinning:
-# on a loaded machine that takes ten times as long. The variable is for the stages that they start.
-torch.set_num_threads(1)
+# on a loaded machine that takes ten times as long. The variable is for the stages that they start;
+# as_if_alone sets it here.
 os.environ["OMP_NUM_THREADS"] = "1"
 for name in ("AUTHOR", "COMMITTER"):
     os.environ[f"GIT_{name}_NAME"] = "test"
@@ -32,10 +33,24 @@ for name in ("AUTHOR", "COMMITTER"):
 own = {"WORKERS", "DEVICE", "THREADS", "JOBS", "RESUME", "CHECKPOINT_SECONDS", "CIFAR10_URL"}
 own |= {"CIFAR100_ARCHIVE", "CIFAR100_URL"}
 own |= {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
+own |= {name for name in os.environ if name.startswith("DVC_")}
 for name in own & os.environ.keys():
     del os.environ[name]
-signing = {"COUNT": "1", "KEY_0": "commit.gpgsign", "VALUE_0": "false"}
-os.environ.update({f"GIT_CONFIG_{name}": value for name, value in signing.items()})
+GIT = {
+    "commit.gpgsign": "false",
+    "tag.gpgsign": "false",
+    "core.hooksPath": os.devnull,
+    "core.excludesFile": os.devnull,
+    "core.autocrlf": "false",
+}
+os.environ["GIT_CONFIG_COUNT"] = str(len(GIT))
+for number, (key, value) in enumerate(GIT.items()):
+    os.environ |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+# A user's projects may share a cache. A stage would come back from it without a run, and the test
+# of `dvc gc` would empty it. This folder does not exist.
+for level in ("GLOBAL", "SYSTEM"):
+    os.environ[f"DVC_{level}_CONFIG_DIR"] = str(ROOT / "tests/no-settings")
+os.environ["DVC_SITE_CACHE_DIR"] = f"{tempfile.gettempdir()}/dvc-of-tests-{os.getuid()}"
 # A loaded machine is slow, so hypothesis sets no deadline.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
@@ -61,7 +76,7 @@ def tiny_values() -> dict[str, Any]:
     values["lr_find"] |= {"num_iter": 40, "exponential": {"start_lr": 0.0003, "end_lr": 1.0}}
     values["train"] |= {"lr": 0.02, "epochs": 2, "batch_size": 32, "resolution": [16, 32]}
     values["train"] |= {"schedule": "plateau", "label_smoothing": 0.0}
-    values["gradcam"] |= {"samples": 2, "mistakes": 4}
+    values["gradcam"] |= {"samples": 2, "mistakes": 4, "layers": ["layer3", "layer4"]}
     values["gradcam"] |= {"faithfulness_images": 2, "faithfulness_others": 2}
     return values
 
@@ -85,6 +100,15 @@ def tiny_data() -> TrainingData:
         pixels.mean(0).tolist(),
         pixels.std(0).tolist(),
     )
+
+
+@pytest.fixture(autouse=True)
+def as_if_alone() -> None:
+    """Draws, threads and determinism do not depend on which tests ran before in this process."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+    torch.set_num_threads(1)
+    torch.set_deterministic_debug_mode("default")
 
 
 @pytest.fixture

@@ -164,8 +164,9 @@ def test_a_large_sample_repeats_the_images() -> None:
 
 
 @pytest.mark.parametrize("stage", costs.STAGES)
-def test_the_imports_of_each_stage_are_found(stage: str) -> None:
+def test_the_imports_of_each_stage_are_found(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those inside its functions, over one line or several."""
+    monkeypatch.chdir(ROOT)
     modules = startup.imports_of(stage)
     assert "src.pipeline.stage" in modules
     assert all(find_spec(module) for module in modules)

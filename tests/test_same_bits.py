@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from benchmarks import same_bits
-from tests.conftest import run
+from tests.conftest import committed_params, run
 
 PIPELINE = """
 stages:
@@ -125,7 +125,7 @@ def test_the_probe_is_the_committed_recipe_made_short() -> None:
     values = {"data": {"train_limit": None}, "train": {"epochs": 30, "lr": 0.1}}
     same_bits.shorten(values)
     assert values == {"data": {"train_limit": 1024}, "train": {"epochs": 2, "lr": 0.1}}
-    real = yaml.safe_load(Path("params.yaml").read_text())
+    real = yaml.safe_load(committed_params())
     before = json.dumps(real)
     same_bits.shorten(real)
     assert json.dumps(real) != before

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import io
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -155,10 +155,11 @@ def test_it_listens_on_this_machine_alone() -> None:
 def test_pictures_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """One is looked at, while the page is still sent."""
     running = []
+    seen = threading.Event()
 
     def answer(_: object, content: bytes, name: str) -> dict[str, Any]:
         running.append(name)
-        time.sleep(0.2)
+        assert seen.wait(20)
         assert running == [name]
         running.clear()
         return {"bytes": len(content)}
@@ -181,6 +182,7 @@ def test_pictures_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
                 async with session.get(f"{url}/page.css") as page:
                     assert page.status == 200
                 assert not any(each.done() for each in posts)
+                seen.set()
                 assert [await (await each).json() for each in posts] == [
                     {"bytes": 1}, {"bytes": 2}, {"bytes": 3}
                 ]  # fmt: skip

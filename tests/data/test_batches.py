@@ -239,6 +239,7 @@ def test_without_shared_memory_of_its_own_nothing_is_limited(
     assert that_fit(0, 128) == (0, 0)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on one core
 @pytest.mark.parametrize("batches", [5, 2])
 def test_little_shared_memory_does_not_change_the_batches(
     batches: int, split: Split, monkeypatch: pytest.MonkeyPatch

@@ -1,6 +1,5 @@
 """All figures share a style, which neither the user's settings nor the machine changes."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -39,7 +38,7 @@ def test_neither_torch_nor_a_window_is_needed() -> None:
         "from src.figures import results, corruptions, faithfulness;"
         "assert not {'torch', 'pandas', 'matplotlib.pyplot'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    run(ROOT, sys.executable, "-c", code)
 
 
 def test_numbers_are_plain() -> None:
