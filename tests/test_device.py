@@ -74,18 +74,21 @@ def test_threads_must_be_a_number(text: str, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_threads_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
-    monkeypatch.setenv("THREADS", "1")
+    monkeypatch.setenv("THREADS", "3")
     runtime.set_threads()
     try:
-        assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(
     ("cores", "jobs", "threads", "expected"),
-    [(8, "2", None, 4), (8, "3", None, 2), (2, "4", None, 1), (8, "2", "7", 7), (5, "1", None, 5)],
-)
+    [
+        (8, "2", None, 4), (8, "3", None, 2), (2, "4", None, 1), (12, "4", None, 3),
+        (8, "2", "7", 7), (5, "1", None, 5),
+    ],
+)  # fmt: skip
 def test_jobs_share_the_threads(
     cores: int,
     jobs: str,

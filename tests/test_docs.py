@@ -128,3 +128,15 @@ def test_there_are_no_open_ends_in_the_docs() -> None:
         text = path.read_text()
         assert "<<" not in text, path.name
         assert "TRANSCRIPT" not in text, path.name
+
+
+def test_every_make_command_is_a_target() -> None:
+    rules = re.findall(r"^([a-z-]+(?: [a-z-]+)*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = {name for rule in rules for name in rule.split()}
+    found = set()
+    for path in DOCS:
+        for code in re.findall(r"```.*?```|`[^`\n]+`", path.read_text(), re.DOTALL):
+            used = set(re.findall(r"(?:^|[`\s&|])make (?:[A-Z]+=\S+ )*([a-z][a-z-]*)", code))
+            assert used <= targets, (path.name, used - targets)
+            found |= used
+    assert {"demo", "repro", "test"} <= found

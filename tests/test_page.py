@@ -57,6 +57,8 @@ def test_both_projects_use_it(project: Path) -> None:
     config = configparser.ConfigParser()
     config.read(project / ".dvc/config")
     assert (project / ".dvc" / config["plots"]["html_template"]).resolve() == build.PAGE
+    # And DVC asks nobody: SECURITY.md says so.
+    assert (config["core"]["analytics"], config["core"]["check_update"]) == ("false", "false")
 
 
 def test_no_title_breaks_the_script_that_dvc_writes() -> None:

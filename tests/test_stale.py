@@ -98,13 +98,17 @@ class Recorder:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[set[str]]:
-    """Relative paths of the files in `folder` that are opened for reading inside the block."""
+def opened(folder: Path) -> Iterator[tuple[set[str], list[object]]]:
+    """Relative paths of the files in `folder` that are opened for reading inside the block, and the
+    addresses that a socket connects to or listens on."""
     seen: set[str] = set()
+    asked: list[object] = []
     active = True
 
     def note(event: str, arguments: tuple[Any, ...]) -> None:
         # A hook cannot be removed.
+        if active and event in {"socket.connect", "socket.bind"}:
+            asked.append(arguments[1])
         if active and event == "open" and isinstance(arguments[0], str):
             path = Path(arguments[0]).absolute()
             if arguments[2] & os.O_ACCMODE == os.O_RDONLY and path.is_relative_to(folder):
@@ -112,7 +116,7 @@ def opened(folder: Path) -> Iterator[set[str]]:
 
     sys.addaudithook(note)
     try:
-        yield seen
+        yield seen, asked
     finally:
         active = False
 
@@ -129,8 +133,10 @@ def test_a_stage_reads_the_files_and_values_it_lists(
         inputs = stage.read_inputs(name)
         # check_unchanged hashes all that is listed, which would count as reading.
         monkeypatch.setattr(module, "check_unchanged", lambda *_: None, raising=False)
-        with opened(clone) as files:
+        with opened(clone) as (files, asked):
             module.main(Recorder(params, seen), inputs)
+        # The sample is drawn, so download asks nobody here either.
+        assert not asked, name
         listed = {key for key in leaves(tiny_values()) if within(key, definition["params"], ".")}
         assert seen <= listed, name
         assert listed - seen <= SOMETIMES, name

@@ -9,16 +9,10 @@ from hypothesis import strategies as st
 
 from src.data import records as cifar_binary
 from src.pipeline.errors import InputError
+from tests.sources.tiny_archive import draw_records
 
 seeds = st.integers(0, 2**32 - 1)
 counts = st.integers(1, 20)
-
-
-def draw_records(count, seed):
-    rng = np.random.default_rng(seed)
-    records = rng.integers(0, 256, (count, cifar_binary.RECORD_BYTES), np.uint8)
-    records[:, 0] %= 10
-    return records
 
 
 def test_a_record_is_the_label_then_red_then_green_then_blue_row_by_row():

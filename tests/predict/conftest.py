@@ -1,6 +1,5 @@
 """A project with a network that was never trained: it says anything, but always the same."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from PIL import Image
 
 from src.network.resnet import build_model
 from src.network.weights import save_weights
+from src.pipeline.lock import md5
 from src.predict.classifier import Classifier, load_classifier
 from src.sources.shapes import draw
 
@@ -22,10 +22,6 @@ ABOUT = {
     "std": [0.2, 0.2, 0.2],
 }
 TEMPERATURE = 2.5
-
-
-def md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from src.pipeline.lock import md5
 from src.predict.temperature import NotCalibrated, temperature_for
-from tests.predict.conftest import TEMPERATURE, md5
+from tests.predict.conftest import TEMPERATURE
 
 
 @pytest.fixture

@@ -129,6 +129,7 @@ def test_the_example_workflow_pins_what_it_uses() -> None:
     for action in used:
         assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
     targets = re.findall(r"make ([a-z-]+)", "\n".join(step.get("run", "") for step in steps))
+    assert targets
     makefile = (ROOT / "Makefile").read_text()
     for target in targets:
         assert re.search(rf"^{target}\b.*: \$\(READY\)$", makefile, re.MULTILINE), target

@@ -10,7 +10,7 @@ import pytest
 
 from src.pipeline.files import read_numbers
 from src.pipeline.params import Params
-from src.training.history import summary
+from src.training.history import EpochLog, summary
 from src.training.run import Run
 from src.training.validation import validate
 from tests.conftest import tiny_data, tiny_values
@@ -18,7 +18,15 @@ from tests.tiny import params, train
 
 
 def test_files_after_each_epoch(tmp_path: Path) -> None:
-    history, _ = train(tmp_path, params())
+    lines = []
+
+    class Watched(EpochLog):
+        def __call__(self, *given: Any) -> None:
+            super().__call__(*given)
+            lines.append(len(self.history.read_text().splitlines()))
+
+    history, _ = train(tmp_path, params(), log_kind=Watched)
+    assert lines == [2, 3, 4]
     header, *rows = (tmp_path / "training.csv").read_text().splitlines()
     assert header == "epoch,lr,train_loss,train_accuracy,val_loss,val_accuracy"
     assert [[float(cell) for cell in row.split(",")] for row in rows] == [
