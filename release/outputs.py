@@ -13,6 +13,10 @@ from pathlib import Path
 
 import yaml
 
+from src.pipeline import paths
+from src.pipeline.command import run_command
+from src.pipeline.lock import read_lock
+
 OUTPUTS = "release/outputs"
 # 184 MB that the download stage makes anew, pixel for pixel.
 DATA = ("data/train.bin", "data/test.bin")
@@ -24,10 +28,9 @@ def shipped(project: Path) -> dict[str, str]:
     Not the data, nor what dvc.yaml keeps out of DVC's cache: metrics are in git.
     """
     stages = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
-    lock = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
-    cached = {name for stage in stages.values() for name in stage["outs"]}
-    outs = [out for stage in lock.values() for out in stage["outs"]]
-    return {o["path"]: o["md5"] for o in outs if o["path"] in cached and o["path"] not in DATA}
+    shipped = {name for stage in stages.values() for name in stage["outs"]} - set(DATA)
+    outs = [out for stage in read_lock(project / paths.LOCK).values() for out in stage.outs.items()]
+    return {str(path): md5 for path, md5 in outs if md5 and str(path) in shipped}
 
 
 def stored(folder: Path) -> dict[str, Path]:
@@ -74,6 +77,7 @@ def pull(project: Path, folder: Path) -> None:
 
 
 def main() -> None:
+    """Push or pull, as the command line says."""
     parser = argparse.ArgumentParser()
     parser.add_argument("verb", choices=["push", "pull"])
     parser.add_argument("project", type=Path, nargs="?", default=Path())
@@ -85,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)
