@@ -1,4 +1,4 @@
-"""What can only a GPU tell? One prepared sitting asks it all, the most valuable question first.
+"""What can only a GPU tell? One prepared sitting asks it all: is it right, then what matters most.
 
     python -m benchmarks.gpu [--dry] [--out FOLDER] [QUESTION ...]
 
@@ -10,25 +10,32 @@ one that passes it and notes it as cut off. The table of all answers comes last.
 
 A second run with the same FOLDER goes on where the first stopped. It leaves out each question that
 was done, cut off or failed; name one (`"4 step"`, or `4` for all of 4) to ask for the answers that
-it still lacks. An empty FOLDER begins anew. FOLDER holds six files of at most 15 MiB each:
-answers.jsonl, log.txt, best.tar.0 and .1, default.tar.0 and .1. Take all six to another machine,
-and of the finished stages only download runs there again.
+it still lacks. A training that was cut goes on only on the same machine. An empty FOLDER begins
+anew, so where FOLDER is emptied between two runs, put its files back first. It holds six files of
+at most 15 MiB each: answers.jsonl, log.txt, best.tar.0 and .1, default.tar.0 and .1. Take all six
+to another machine, and of the finished stages only download runs there again.
+
+Before anything else, in a clone without uncommitted changes, note the commit for the answers. If
+little can be carried at a time, leave the published outputs behind until the sitting is over
+(`rm -r release/outputs/files`, then `git checkout -- release/outputs`):
+
+    mkdir -p bench && git rev-parse HEAD > bench/commit
 
 The machine needs no network, no DVC and no git. It needs torch, torchvision and the packages that
 pyproject.toml names, except dvc and what fetches CIFAR-10. Images made for GPUs usually lack the
 following ones, so bring them as wheels (11 MB). This fetches them for Linux and Python 3.12:
 
     names="albumentations albucore stringzilla simsimd torch-lr-finder pydantic pydantic-core
-      annotated-types typing-inspection pytest iniconfig pluggy pygments hypothesis
-      sortedcontainers"
+      annotated-types typing-extensions typing-inspection pytest iniconfig pluggy pygments
+      hypothesis sortedcontainers"
     for name in $names; do grep -o "^$name==[^ ]*" requirements.txt; done > bench/wheels.txt
-    pip download --no-deps --only-binary=:all: --python-version 3.12 \\
+    python3 -m pip download --no-deps --only-binary=:all: --python-version 3.12 \\
       --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 \\
       --dest bench/wheels --requirement bench/wheels.txt
 
 This installs them there:
 
-    pip install --no-index --no-deps --target bench/site bench/wheels/*.whl
+    python3 -m pip install --no-index --no-deps --upgrade --target bench/site bench/wheels/*.whl
     export PYTHONPATH=$PWD/bench/site
 
 This splits CIFAR-10's archive into three parts of 55 MiB, to be brought one after another:
@@ -40,8 +47,8 @@ This joins them there:
     cat bench/cifar.0 bench/cifar.1 bench/cifar.2 > bench/cifar-10-binary.tar.gz
     export CIFAR10_ARCHIVE=$PWD/bench/cifar-10-binary.tar.gz
 
-This records the default recipe's result. Check out the commit that ran and copy default.tar.0 and
-default.tar.1 into the project's folder first:
+This records the default recipe's result, with the packages of that machine and not those of
+requirements.txt. In a clone of the commit that ran, with default.tar.0 and default.tar.1 in it:
 
     dvc repro download
     cat default.tar.* | tar --extract
@@ -89,8 +96,9 @@ def gpu_tests() -> list[str]:
 
 def test(sitting: Sitting, _: str, deadline: float) -> Values:
     """How many of the tests that need a GPU passed."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *gpu_tests()]
-    # Other packages' plugins warn, and here a warning is an error.
+    # Other packages and their plugins warn, which is an error in the tests.
+    flags = ("-q", "-p", "no:cacheprovider", "-W", "default")
+    command = [sys.executable, "-m", "pytest", *flags, *gpu_tests()]
     said = finish(command, ROOT, deadline, sitting.log, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|skipped)", said)}
     return counts if counts.get("passed") else {**counts, "note": NEEDS_GPU}
@@ -106,7 +114,7 @@ def start(sitting: Sitting, _: str, deadline: float) -> Values:
 
 @dataclass(frozen=True)
 class Question:
-    """name: with its number in order of worth; box: the seconds that it may take."""
+    """name: with its number in the plan that the script follows; box: seconds that it may take."""
 
     name: str
     box: int
@@ -144,18 +152,19 @@ HALF = Training(
     ("download", "lr_find"),
 )  # fmt: skip
 QUESTIONS = [
-    Question("1 best", 330, partial(train, Training("best", "best"))),
+    # Whether a graph gives the right bits decides what the rest is worth.
+    Question("5 tests", 90, test),
+    Question("1 best", 420, partial(train, Training("best", "best"))),
     Question("2 default", 150, partial(train, Training(DEFAULT))),
     Question("3 training", 150),
     Question("4 profile", 60),
-    Question("4 step", 240),
+    Question("7 start-up", 60, start),
+    Question("6 rates", 60),
+    Question("6 fp16", 60, partial(train, HALF), on_cpu=False),
     Question("4 loader", 60),
-    Question("5 tests", 90, test),
+    Question("4 step", 240),
     *seeds(1),
     *seeds(2),
-    Question("6 fp16", 60, partial(train, HALF), on_cpu=False),
-    Question("6 rates", 60),
-    Question("7 start-up", 60, start),
 ]
 # A dry run tries each kind of question once; these are as others are.
 NOT_DRY = ("6 default, seed 1", "6 default, seed 2", "6 quick, seed 2")

@@ -11,7 +11,8 @@ from typing import Any
 
 Values = dict[str, Any]
 PACKAGES = ("torch", "torchvision", "numpy", "albumentations")
-ABOUT = ("card", "driver", "cores", "python", *PACKAGES)
+COMMIT = Path(__file__).parents[1] / "bench/commit"
+ABOUT = ("card", "driver", "cores", "commit", "python", *PACKAGES)
 # The table has no room for what only a program reads.
 LONG = ("kernels",)
 ROOM = 160  # characters; an error's last words say most
@@ -20,8 +21,9 @@ NEEDS_GPU = "needs a GPU"
 
 @cache
 def about() -> Values:
-    """What an answer depends on: the card, its driver, the host's cores, the versions."""
-    host = {"cores": os.cpu_count(), "python": platform.python_version()}
+    """What an answer depends on: the card, its driver, the host's cores, the code, the versions."""
+    commit = COMMIT.read_text().strip() if COMMIT.exists() else "unknown"
+    host = {"cores": os.cpu_count(), "commit": commit, "python": platform.python_version()}
     return {**card(), **host, **{name: version(name) for name in PACKAGES}}
 
 

@@ -63,7 +63,9 @@ def kernels_of(profiler: profile, steps: int) -> list[Kernel]:
     events = list(profiler.key_averages())
     if not torch.cuda.is_available():
         return [(e.key, e.self_cpu_time_total / steps / 1e3, e.count / steps) for e in events]
-    device = [event for event in events if event.device_type == DeviceType.CUDA]
+    # What torch's own code marks, an optimizer's step for example, spans kernels and is none.
+    on_device = [event for event in events if event.device_type == DeviceType.CUDA]
+    device = [event for event in on_device if not event.is_user_annotation]
     return [(e.key, e.self_device_time_total / steps / 1e3, e.count / steps) for e in device]
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,7 @@ DEFAULT = "default"  # the folder of the default recipe, whose data others borro
 LEFT_BEHIND = ("data/train.bin", "data/test.bin")
 PART_BYTES = 15 * 2**20
 ERROR_LINES = 12
+GRACE = 5  # seconds
 # What a CPU does in seconds.
 TINY: Values = {
     "data": {"source": "shapes", "shapes": {"train": 200, "test": 40}},
@@ -51,7 +53,7 @@ class Failed(Exception):
 def finish(command: list[str], folder: Path, deadline: float, log: Path, **env: str) -> str:
     """Run a command to its end; what it printed, which goes to the log as well.
 
-    deadline: of time.monotonic(), when the command and its process group are killed.
+    deadline: of time.monotonic(), when the command and its process group are ended.
     Raises CutOff where they were, Failed where the command ends with an error.
     """
     with open(log, "ab") as output:
@@ -67,13 +69,23 @@ def finish(command: list[str], folder: Path, deadline: float, log: Path, **env: 
             raise CutOff from None
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                end_group(process)
     said = log.read_bytes()[begin:].decode(errors="replace")
     if code:
         # A status below 0 is the signal that killed it, of which it could say nothing.
         raise Failed("\n".join([*said.splitlines()[-ERROR_LINES:], f"exit status {code}"]))
     return said
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its group; a training has the time to write its state."""
+    os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE)
+    # Others of its group may go on.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from functools import partial
-from importlib.metadata import distribution
+from importlib.metadata import distribution, requires
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from benchmarks import gpu, gpu_measures, gpu_profile, gpu_stages, gpu_steps, training
 from benchmarks.gpu_answers import Answers, about, card, table
@@ -182,10 +185,10 @@ def test_the_command_line(
 
 
 def test_an_unknown_question_is_refused(sitting: Sitting) -> None:
-    with pytest.raises(SystemExit, match=r"^error: '9' is no question; name one of these: 1 best"):
+    with pytest.raises(SystemExit, match=r"^error: '9' is no question; name one of these: 5 tests"):
         gpu.chosen(["9"], sitting)
     assert [question.name for question in gpu.chosen(["4"], sitting)] == [
-        "4 profile", "4 step", "4 loader"
+        "4 profile", "4 loader", "4 step"
     ]  # fmt: skip
 
 
@@ -378,7 +381,7 @@ def command(start: str) -> str:
 
 
 def test_the_archive_is_split_in_three_and_joined(tmp_path: Path) -> None:
-    (tmp_path / "bench").mkdir()
+    shell(command("mkdir ").partition(" && ")[0], tmp_path)
     archive = tmp_path / "cifar-10-binary.tar.gz"
     archive.write_bytes(os.urandom(1000))
     shell(command("split "), tmp_path)
@@ -439,12 +442,26 @@ def test_a_run_on_another_machine_goes_on_from_what_came_back(
 
 def test_the_wheels_are_pinned_packages(tmp_path: Path) -> None:
     (quoted,) = re.findall(r'names="([^"]*)"', gpu.__doc__ or "")
-    (tmp_path / "bench").mkdir()
+    shell(command("mkdir ").partition(" && ")[0], tmp_path)
     (tmp_path / "requirements.txt").write_text((ROOT / "requirements.txt").read_text())
     shell(f"names={shlex.quote(quoted)}\n{command('for name')}", tmp_path)
     lines = (tmp_path / "bench/wheels.txt").read_text().splitlines()
     assert [line.partition("==")[0] for line in lines] == quoted.split()
     assert "albumentations==2.0.8" in lines
+
+
+def test_the_wheels_bring_what_they_require() -> None:
+    """The rest is in pyproject.toml, whose other packages an image made for GPUs has."""
+    (quoted,) = re.findall(r'names="([^"]*)"', gpu.__doc__ or "")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    there = {*quoted.split(), "packaging"}
+    there |= {Requirement(line).name for line in project["dependencies"]}
+    on_it = {"python_version": "3.12", "sys_platform": "linux", "extra": ""}
+    for name in quoted.split():
+        for line in requires(name) or []:
+            needed = Requirement(line)
+            if needed.marker is None or needed.marker.evaluate(on_it):
+                assert canonicalize_name(needed.name) in there, (name, line)
 
 
 def test_without_its_packages_a_sitting_does_not_begin(
