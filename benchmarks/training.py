@@ -152,13 +152,12 @@ def training_rates(
 ) -> tuple[dict[str, list[float]], list[float], float]:
     """Each loop's rates, the machine's peaks, and this project's peak memory in MB.
 
-    batch_sizes: of this project's loop. Rates and peaks are measured in turn, so that they share
-    the machine's noise. The memory is read when only this project's training, at the first batch
-    size, has run.
+    batch_sizes: of this project's loop. Rates and peaks share the machine's noise, in turn. The
+    memory is read when only this project's training, at the first batch size, has run.
     """
     steps = steps or steps_a_rate(settings)
     names = list(OTHERS) if settings.device.type == "cuda" else ["usual script"]
-    # While other loops ran, our workers made batches ahead, which would flatter a loader's rate.
+    # Our workers make batches while other loops run, which would flatter the rate of ours.
     waiting = settings.workers * PREFETCH
     running: dict[str, Rate] = {
         f"{OURS}, batch {size}" if place else OURS: our_rate(data, settings, size, wait)

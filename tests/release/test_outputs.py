@@ -65,7 +65,7 @@ def test_what_cannot_be_replaced_stays(own: Path) -> None:
     """The cache lacks the run, as in a clone where somebody else's was committed."""
     before = stored(own / OUTPUTS)
     lock = own / "dvc.lock"
-    lock.write_text(lock.read_text().replace(shipped(own)["plots/model.txt"], 32 * "0"))
+    lock.write_text(lock.read_text().replace(shipped(own)["plots/model.txt"], 32 * "f"))
     with pytest.raises(SystemExit):
         push(own)
     assert stored(own / OUTPUTS) == before
@@ -75,7 +75,7 @@ def test_another_run_is_not_taken_for_the_published_one(
     fresh: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lock = fresh / "dvc.lock"
-    lock.write_text(lock.read_text().replace(shipped(fresh)["plots/model.txt"], 32 * "0"))
+    lock.write_text(lock.read_text().replace(shipped(fresh)["plots/model.txt"], 32 * "f"))
     with pytest.raises(SystemExit, match=r"another run than the published one \(plots/model.txt"):
         pull(fresh, fresh / OUTPUTS)
     with pytest.raises(SystemExit, match="no run has been published there"):
