@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from src.data.dataset import read_statistics
 from src.data.records import Split
 from src.evaluation.predict import predict
+from src.explanation.controls import Maps
 from src.explanation.maps import maps_of
 from src.network.weights import load_trained
 from src.sources.shapes import CLASSES, draw
 
-Maps = NDArray[np.floating]
 Masks = NDArray[np.bool_]
 DEMO = Path(__file__).parents[1] / "demo"
 LAYERS = ["layer1", "layer2", "layer3", "layer4"]

@@ -8,7 +8,6 @@ the docs to it. Pictures are copied: a file can't be an output that DVC caches a
 their seeds, by the names of their experiments; `make verify TRAIN=quick` compares with their mean.
 """
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from typing import Any
 import yaml
 
 from release.card import model_card, weights_of
+from src.pipeline.lock import md5
 
 ROOT = Path(__file__).parents[1]
 RESULT, MODEL = ROOT / "docs/result.yaml", ROOT / "docs/model.md"
@@ -141,7 +141,7 @@ def copy_pictures() -> dict[str, str]:
     for name in PICTURES:
         picture = ROOT / f"plots/{name}.png"
         shutil.copyfile(picture, ROOT / "docs/images" / picture.name)
-        digests[picture.name] = hashlib.md5(picture.read_bytes()).hexdigest()
+        digests[picture.name] = md5(picture)
     return digests
 
 

@@ -57,8 +57,9 @@ def push(project: Path) -> None:
     command(project, "dvc", "push", "--remote", "release", *outputs)
     if lacking := missing(project, folder):
         sys.exit(f"error: {', '.join(lacking)}: not in DVC's cache; run `dvc repro`, then this")
-    for md5 in stored(folder).keys() - outputs.values():
-        stored(folder)[md5].unlink()
+    there = stored(folder)
+    for md5 in there.keys() - outputs.values():
+        there[md5].unlink()
     command(project, "git", "add", "--force", "--all", OUTPUTS)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{project / OUTPUTS}: {len(outputs)} files, {size / 1e6:.1f} MB; commit them")

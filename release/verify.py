@@ -11,7 +11,6 @@ any metric of the stage showed when the published weights computed in another pr
 hours, computes in fp32 instead; that rounding is the one that was measured.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -33,6 +32,7 @@ from src.data.dataset import read_classes
 from src.device import machine, start, surroundings
 from src.network.weights import load_model, save_weights
 from src.pipeline.command import run_command
+from src.pipeline.lock import md5
 from src.predict.classifier import in_software
 from src.share import pick_device
 
@@ -146,8 +146,8 @@ def same_files(project: Path, published: dict[str, str], stages: tuple[str, ...]
     """How many of the stages' outputs have the published bytes, and which do not."""
     outs = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
     names = [name for stage in stages for name in outs[stage]["outs"] if name in published]
-    here = {name: hashlib.md5((project / name).read_bytes()).hexdigest() for name in names}
-    other = [name for name, md5 in here.items() if md5 != published[name]]
+    here = {name: md5(project / name) for name in names}
+    other = [name for name, digest in here.items() if digest != published[name]]
     said = f"{len(names) - len(other)} of {len(names)} files have the published bytes"
     return f"{said}; not {', '.join(other)}" if other else said
 
