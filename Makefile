@@ -1,4 +1,4 @@
-# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# The first command sets up .venv; after that each does its work alone.
 PYTHON ?= python3
 # Without this, Apple's make runs simple lines itself and looks for programs in its own PATH.
 SHELL := /bin/bash
@@ -20,7 +20,7 @@ endif
   weights verify release-outputs rounding licences sbom audit site
 help:
 	@echo "make demo      the whole pipeline on the built-in sample, in minutes, on a CPU"
-	@echo "make repro     the whole pipeline on CIFAR-10: 93.6%, in minutes on a GPU, in hours on a CPU"
+	@echo "make repro     the whole pipeline on CIFAR-10: 92.6%, in minutes on a GPU, in hours on a CPU"
 	@echo "make quick     a recipe for two CPU cores: 87% in 13 to 65 minutes"
 	@echo "make best      a recipe for accuracy, on a GPU; nobody has run it to its end yet"
 	@echo "make weights   the published network and its pictures, out of this repository"

@@ -3,20 +3,36 @@
 A run of your own changes metrics/ and dvc.lock; it fails no test here, committed or not.
 """
 
+import csv
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.torch import load_file
 
 from demo.summary import summary
+from release.outputs import OUTPUTS
+from src.evaluation.calibration import calibrate
 from tests.conftest import ROOT, run
 
 RESULTS = yaml.safe_load((ROOT / "docs/result.yaml").read_text())
 DEFAULT = RESULTS["default"]["metrics"]
+EPOCHS = {
+    row["epoch"]: row
+    for line in (ROOT / "docs/training.jsonl").read_text().splitlines()
+    if "epoch" in (row := json.loads(line))
+}
 PROJECTS = {"default": ".", "demo": "demo"}
+
+
+def error_of(accuracy: float, images: int) -> float:
+    """The binomial standard error in percentage points."""
+    return 100 * (accuracy * (1 - accuracy) / images) ** 0.5
 
 
 @pytest.fixture(scope="module", params=PROJECTS)
@@ -84,10 +100,9 @@ def test_pictures_in_the_docs_are_those_of_the_run(project: tuple[Path, Any]) ->
 
 
 def test_the_log_in_the_docs_is_that_of_the_run() -> None:
-    rows = [json.loads(line) for line in (ROOT / "docs/training.jsonl").read_text().splitlines()]
-    assert rows[-1]["epoch"] == DEFAULT["train"]["epochs"]
+    assert list(EPOCHS) == list(range(1, DEFAULT["train"]["epochs"] + 1))
     for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
-        assert rows[-1][name] == DEFAULT["train"][name], f"run `make figures`: {name}"
+        assert EPOCHS[max(EPOCHS)][name] == DEFAULT["train"][name], f"run `make figures`: {name}"
 
 
 def test_the_results_keep_their_promise() -> None:
@@ -100,14 +115,70 @@ def test_docs_name_the_accuracy_and_its_commit() -> None:
     for name in ("README.md", "docs/results.md"):
         assert f"{top1:.2%}" in (ROOT / name).read_text(), name
     assert f"git checkout {commit[:7]}" in (ROOT / "README.md").read_text()
-    error = 100 * (top1 * (1 - top1) / DEFAULT["download"]["test_images"]) ** 0.5
+    error = error_of(top1, DEFAULT["download"]["test_images"])
     assert f"**{top1:.2%}** ± {error:.2f}" in (ROOT / "README.md").read_text()
+
+
+def of_the_run() -> str:
+    """What docs/results.md says of the committed result alone."""
+    text = (ROOT / "docs/results.md").read_text()
+    return text.split("\n### The committed result\n")[1].split("\n##")[0]
+
+
+def test_the_results_page_has_the_figures_of_the_run() -> None:
+    text, test, val = of_the_run(), DEFAULT["evaluate"], DEFAULT["train"]["val_accuracy"]
+    error = error_of(test["top1"], DEFAULT["download"]["test_images"])
+    assert f"| test accuracy | **{test['top1']:.2%}** ± {error:.2f}, one seed" in text
+    (said,) = re.findall(r"\| validation accuracy \| (.+), on ([\d,]+) images \|", text)
+    images = int(said[1].replace(",", ""))
+    assert (val * images).is_integer()
+    assert said[0] == f"{val:.2%} ± {error_of(val, images):.2f}"
+    assert f"| test loss | {test['loss']:.3f} |" in text
+    errors = f"{test['ece']:.1%}; {test['ece_calibrated']:.1%} after temperature scaling"
+    assert f"| calibration error | {errors} |" in text
+    assert f"| commit | {RESULTS['default']['commit'][:7]}, " in text
+
+
+def test_the_results_page_has_the_epochs_of_the_run() -> None:
+    rows = re.findall(r"^\| (\d+) \| ([\d.]+) \| (.*) \|$", of_the_run(), re.MULTILINE)
+    assert rows
+    for epoch, rate, cells in rows:
+        row = EPOCHS[int(epoch)]
+        assert float(rate) == pytest.approx(row["lr"], rel=0.02)
+        shown = f"{row['train_accuracy']:.1%} | {row['val_accuracy']:.1%} | "
+        assert cells == shown + f"{row['seconds']:.0f} | {row['images_per_second']:.0f}"
+    falls = [str(e) for e in EPOCHS if e + 1 in EPOCHS and EPOCHS[e + 1]["lr"] < EPOCHS[e]["lr"]]
+    assert f"The rate fell after epochs {', '.join(falls[:-1])} and {falls[-1]}." in of_the_run()
+
+
+def published(path: str) -> Path:
+    """A file of the published run."""
+    commit = RESULTS["default"]["commit"]
+    lock = yaml.safe_load(run(ROOT, "git", "show", f"{commit}:dvc.lock").stdout)
+    (md5,) = [o["md5"] for s in lock["stages"].values() for o in s["outs"] if o["path"] == path]
+    return ROOT / OUTPUTS / "files/md5" / md5[:2] / md5[2:]
+
+
+def test_the_docs_say_how_many_are_right_at_a_level() -> None:
+    """After temperature scaling, which one bin of the diagram must confirm."""
+    if not (ROOT / OUTPUTS / "files").exists():
+        pytest.skip("no run is published")
+    logits = load_file(published("data/test_logits.safetensors"))["logits"]
+    with published("plots/confusion.csv").open(newline="") as file:
+        right = [row["actual"] == row["predicted"] for row in csv.DictReader(file)]
+    probabilities = (logits.double() / DEFAULT["evaluate"]["temperature"]).softmax(1)
+    bins = calibrate(probabilities.amax(1).numpy(), np.array(right, dtype=float)).bins
+    levels = {(f"{confidence:.0%}", f"{accuracy:.0%}") for confidence, accuracy, images in bins}
+    for name in ("docs/overview.md", "docs/yours.md"):
+        text = (ROOT / name).read_text()
+        (said,) = re.findall(r"images that get about (\d+%), (\d+%) are right", text)
+        assert said in levels, name
 
 
 def test_the_demo_s_accuracy_is_in_the_table() -> None:
     metrics = RESULTS["demo"]["metrics"]
     top1, images = metrics["evaluate"]["top1"], metrics["download"]["test_images"]
-    error = 100 * (top1 * (1 - top1) / images) ** 0.5
+    error = error_of(top1, images)
     commit = RESULTS["demo"]["commit"][:7]
     rows = (ROOT / "docs/results.md").read_text().splitlines()
     (row,) = [row for row in rows if row.startswith(f"| demo, {images} drawn test images")]
@@ -125,6 +196,18 @@ def test_the_overview_names_what_was_measured() -> None:
     else:
         commit = RESULTS["default"]["commit"][:7]
         assert f"committed CIFAR-10 network ({commit}) has not been measured in this way" in text
+
+
+def test_the_overview_has_the_leads_over_all_controls() -> None:
+    if not (ROOT / OUTPUTS / "files").exists():
+        pytest.skip("no run is published")
+    with published("plots/faithfulness.csv").open(newline="") as file:
+        leads = {(row["layer"], row["control"]): row for row in csv.DictReader(file)}
+    text = (ROOT / "docs/overview.md").read_text()
+    for layer in ("layer1", "layer2", "layer3", "layer4"):
+        rows = [leads[layer, control] for control in ("blobs", "pixels", "edges")]
+        cells = [f"{float(row['lead']):.2f} ± {float(row['error']):.2f}" for row in rows]
+        assert f"| {layer} | {' | '.join(cells).replace('-', '−')} |" in text
 
 
 def test_the_docs_show_what_the_demo_says() -> None:
