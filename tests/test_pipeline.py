@@ -94,9 +94,10 @@ def test_the_temperature_comes_from_the_validation_images(clone: Path) -> None:
             return fit_temperature(logits, torch.from_numpy(split.labels))
         return None
 
-    assert metrics["temperature"] == pytest.approx(temperature(data.validation), rel=0.01)
+    assert metrics["temperature"] == pytest.approx(temperature(data.validation), rel=1e-4)
     on_test = temperature(read_split(clone / "data", "test"))
-    assert on_test is None or metrics["temperature"] != pytest.approx(on_test, rel=0.02)
+    # Chance decides how far apart the two are, and another CPU rounds otherwise.
+    assert on_test is None or metrics["temperature"] != pytest.approx(on_test, rel=1e-3)
 
 
 def test_scores_and_a_temperature_that_do_not_exist_are_absent(clone: Path, tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ RESULTS = [
 def training_values() -> dict[str, Any]:
     values = tiny_values()
     values["data"]["shapes"] |= {"train": 300}
+    # With 40 steps the rounding of some CPUs hides the loss's fall in noise, for one seed in two.
+    values["lr_find"]["num_iter"] = 80
     values["train"] |= {"epochs": 3, "schedule": "plateau"}
     return values
 
