@@ -11,7 +11,7 @@ import yaml
 
 from release.card import model_card
 from release.figures import MODEL, RESULT, record, record_seeds
-from release.outputs import OUTPUTS
+from release.outputs import OUTPUTS, stored
 from tests.conftest import ROOT, run
 
 RESULTS = yaml.safe_load(RESULT.read_text())
@@ -67,7 +67,7 @@ def test_a_published_result_says_what_verify_allows_for() -> None:
     if files:
         assert result["rounding"]["evaluate"] > 0
         md5 = result["weights"]["md5"]
-        weights = (ROOT / OUTPUTS / "files/md5" / md5[:2] / md5[2:]).read_bytes()
+        weights = stored(ROOT / OUTPUTS)[md5].read_bytes()
         assert hashlib.sha256(weights).hexdigest() == result["weights"]["sha256"]
 
 
