@@ -57,15 +57,7 @@ def cpu_computes(precision: str) -> bool:
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """fp32, bf16 or fp16: `auto` is half precision where x86 or CUDA hardware has it.
-
-    Raises InputError for fp16 on mps.
-    """
-    if precision == "fp16" and device.type == "mps":
-        # Its fused SGD neither unscales nor skips overflows (pytorch/pytorch#186360).
-        raise InputError(
-            "train.precision: fp16 cannot be trained on mps; auto takes what it can (params.yaml)"
-        )
+    """fp32, bf16 or fp16: `auto` is half precision where x86 or CUDA hardware has it."""
     if precision != "auto":
         return precision
     if device.type == "cuda":

@@ -12,6 +12,7 @@ import torch
 
 from src import device as runtime
 from src.pipeline.errors import InputError
+from src.training.run import prepare
 from tests.conftest import ROOT, run
 from tests.tiny import params, train
 
@@ -27,9 +28,18 @@ def test_auto_takes_bf16_only_where_the_hardware_has_it(monkeypatch: pytest.Monk
     assert runtime.resolve_precision("fp16", CPU) == "fp16"
 
 
-def test_fp16_is_refused_where_the_optimizer_ignores_its_scale() -> None:
+def test_fp16_is_not_trained_where_the_optimizer_ignores_its_scale(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A network that was trained in it elsewhere is not refused."""
+    mps = torch.device("mps")
+    monkeypatch.setattr(runtime, "pick_device", lambda: mps)
+    # It sets things for the whole process; other tests cover it.
+    monkeypatch.setattr(runtime, "set_deterministic", lambda _: None)
+    assert runtime.start("fp16", True) == (mps, "fp16")
+    wanted = params(precision="fp16")
     with pytest.raises(InputError, match=r"train\.precision: fp16 cannot be trained on mps"):
-        runtime.resolve_precision("fp16", torch.device("mps"))
+        prepare(wanted.train, wanted.optimizer, wanted.augment, wanted.seed)
 
 
 @pytest.mark.parametrize(("hardware", "expected"), [(True, "bf16"), (False, "fp16")])

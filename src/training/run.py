@@ -49,6 +49,11 @@ def prepare(
     # This comes first, so that an unknown transform is named before data are read.
     augmentation = Augment(augment, seed)
     device, precision = start(train.precision, train.deterministic)
+    if precision == "fp16" and device.type == "mps":
+        # Its fused SGD neither unscales nor skips overflows (pytorch/pytorch#186360).
+        raise InputError(
+            "train.precision: fp16 cannot be trained on mps; auto takes what it can (params.yaml)"
+        )
     workers = worker_count(device)
     return Settings(train, optimizer, augmentation, seed, device, precision, workers)
 
