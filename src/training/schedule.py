@@ -40,14 +40,20 @@ def read_rates(path: Path) -> dict[str, float]:
 def resolve_rates(train: Train, found: Mapping[str, float]) -> Rates:
     """The rates of train.schedule, from params.yaml's numbers and lr_find's `found` by name.
 
-    Raises InputError for a cycle whose floor is not below its peak.
+    Raises InputError for a plateau or a cycle whose lowest rate is not below its highest.
     """
     peak = found[train.lr] if isinstance(train.lr, str) else train.lr
     if train.schedule == "one_cycle":
         cycle = train.one_cycle
         return Rates(peak * cycle.start_factor, peak, peak * cycle.end_factor)
     if train.schedule == "plateau":
-        return Rates(peak, peak, train.plateau.min_lr)
+        floor = train.plateau.min_lr
+        if floor >= peak:
+            raise InputError(
+                f"train.plateau.min_lr: {floor:g} is not below train.lr, {peak:g}, so the rate "
+                "could never fall (params.yaml)"
+            )
+        return Rates(peak, peak, floor)
     if train.schedule != "cyclic":
         return Rates(peak, peak, 0.0)
     base = train.cyclic.base_lr

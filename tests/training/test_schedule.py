@@ -173,3 +173,12 @@ def test_plateau_goes_no_lower_than_min_lr_and_by_its_threshold() -> None:
         scheduler.step(loss)
         seen.append(optimizer.param_groups[0]["lr"])
     assert seen == pytest.approx([0.1, 0.01, 0.01, 0.002, 0.002])
+
+
+@pytest.mark.parametrize("floor", [0.05, 0.06])
+def test_a_rate_that_could_never_fall_is_refused(floor: float) -> None:
+    wanted = params(lr=0.05, plateau=plateau(min_lr=floor)).train
+    with pytest.raises(InputError, match=rf"train\.plateau\.min_lr: {floor} is not below train"):
+        resolve_rates(wanted, FOUND)
+    # Other schedules do not read it.
+    assert resolve_rates(wanted.model_copy(update={"schedule": "cosine"}), FOUND).floor == 0
