@@ -35,12 +35,21 @@ class Augment:
             self.check_output()
 
     def __call__(self, image: Image, epoch: int, index: int) -> Image:
-        """The draw for image `index` in `epoch` (each below 2**32)."""
+        """The draw for image `index` in `epoch` (each below 2**32).
+
+        Raises InputError where a transform fails or changes the image's size or type.
+        """
         key = epoch << 32 | index
         self.pipeline.set_random_state(
             Generator(Philox(key=[self.seed, key])), random.Random(self.seed << 64 | key)
         )
-        result: Image = self.pipeline(image=image)["image"]
+        try:
+            result: Image = self.pipeline(image=image)["image"]
+        except MemoryError:
+            raise
+        # Whatever else a transform of Albumentations may raise.
+        except Exception as error:
+            raise InputError(f"{fault(error)} (params.yaml)") from error
         if result.shape != image.shape or result.dtype != image.dtype:
             raise InputError(
                 f"augment: must return 32×32×3 uint8, not {'×'.join(map(str, result.shape))} "
@@ -52,17 +61,12 @@ class Augment:
         """Refuse a pipeline that fails, or changes an image's size or type, before training."""
         black = np.zeros((32, 32, 3), np.uint8)
         noise = Generator(Philox(0)).integers(0, 256, black.shape, np.uint8)
-        try:
-            with warnings.catch_warnings():
-                # Albumentations warns so of what does nothing with such an image.
-                warnings.simplefilter("error", UserWarning)
-                # Many draws: some fail by their combination.
-                for index in range(CHECKED_DRAWS):
-                    self((black, noise)[index % 2], 0, index)
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(f"{fault(error)} (params.yaml)") from error
+        with warnings.catch_warnings():
+            # Albumentations warns so of what does nothing with such an image.
+            warnings.simplefilter("error", UserWarning)
+            # Many draws: some fail by their combination.
+            for index in range(CHECKED_DRAWS):
+                self((black, noise)[index % 2], 0, index)
 
 
 def draw_examples(split: Split, augment: Augment) -> tuple[Image, Image, list[int]]:

@@ -52,8 +52,18 @@ class Augmented(Dataset[tuple[Tensor, Tensor]]):
         self.split = split
         self.augment = augment
 
-    def __getitems__(self, keys: list[Key]) -> tuple[Tensor, Tensor]:
-        """(B, 32, 32, 3) uint8 images and (B,) int64 labels."""
+    def __getitems__(self, keys: list[Key]) -> tuple[Tensor, Tensor] | InputError:
+        """What DataLoader asks for: the batch, or why there is none.
+
+        An error that a worker raised would reach the trainer as the text of a traceback.
+        """
+        try:
+            return self.batch(keys)
+        except InputError as error:
+            return error
+
+    def batch(self, keys: list[Key]) -> tuple[Tensor, Tensor]:
+        """(B, 32, 32, 3) uint8 images and (B,) int64 labels; InputError as Augment raises it."""
         images = [self.augment(self.split.images[index], epoch, index) for epoch, index in keys]
         labels = self.split.labels[[index for _, index in keys]]
         return torch.from_numpy(np.stack(images)), torch.from_numpy(labels)
@@ -124,12 +134,22 @@ def that_fit(workers: int, batch_size: int) -> tuple[int, int]:
     return fewer, prefetch
 
 
+class Batches(DataLoader[tuple[Tensor, Tensor]]):
+    """A loader that raises the InputError that it was given in place of a batch."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:  # type: ignore[override]
+        for batch in super().__iter__():
+            if isinstance(batch, InputError):
+                raise batch
+            yield batch
+
+
 def augmented_batches(
     data: Augmented, keys: BatchKeys, workers: int, device: torch.device, start_method: str = ""
-) -> DataLoader[tuple[Tensor, Tensor]]:
+) -> Batches:
     """A loader of the batches that `keys` names, the same for any number of workers."""
     workers, prefetch = that_fit(workers, keys.batch_size)
-    return DataLoader(
+    return Batches(
         data,
         batch_sampler=keys,
         num_workers=workers,

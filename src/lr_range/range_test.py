@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
-from src.data.batches import Augmented, BatchKeys, augmented_batches
+from src.data.batches import Augmented, Batches, BatchKeys, augmented_batches
 from src.data.dataset import TrainingData
 from src.data.normalize import EVAL_BATCH, Normalize, resize
 from src.data.records import Split
@@ -153,9 +153,7 @@ def fp16_options(precision: str, device: torch.device) -> dict[str, Any]:
     }
 
 
-def training_loader(
-    split: Split, steps: int, settings: Settings
-) -> DataLoader[tuple[Tensor, Tensor]]:
+def training_loader(split: Split, steps: int, settings: Settings) -> Batches:
     """The batches that training would begin with."""
     keys = BatchKeys(len(split), settings.train.batch_size, settings.seed, 0, steps)
     augmented = Augmented(split, settings.augment)

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torch.utils.data import DataLoader
 
 from src.data.augment import Augment, Transform
-from src.data.batches import Augmented, BatchKeys, augmented_batches, worker_count
+from src.data.batches import Augmented, Batches, BatchKeys, augmented_batches, worker_count
 from src.data.dataset import TrainingData
 from src.data.normalize import Normalize
 from src.device import memory_for, start
@@ -119,7 +118,7 @@ class Run:
         """The network that is validated and, in the end, written."""
         return self.model if self.average is None else self.average.model
 
-    def batches(self) -> DataLoader[tuple[Tensor, Tensor]]:
+    def batches(self) -> Batches:
         """The loader of all batches that are still to come."""
         settings, images = self.settings, self.data.train
         keys = BatchKeys(

@@ -11,13 +11,15 @@ from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import albumentations
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from albumentations import HorizontalFlip
 
 from src.data.augment import Augment
 from src.data.batches import (
     Augmented,
+    Batches,
     BatchKeys,
     augmented_batches,
     start_worker,
@@ -62,9 +64,7 @@ def split() -> Split:
     return Split(images, labels)
 
 
-def loader(
-    split: Split, workers: int, method: str = "", first: int = 0, last: int = 9
-) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
+def loader(split: Split, workers: int, method: str = "", first: int = 0, last: int = 9) -> Batches:
     keys = BatchKeys(len(split), 16, 5, first, last)
     return augmented_batches(Augmented(split, Augment(PIPELINE, 5)), keys, workers, CPU, method)
 
@@ -168,7 +168,35 @@ def test_each_image_is_checked(split: Split, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Augment, "check_output", lambda _: None)
     augment = Augment([{"RandomCrop": {"height": 16, "width": 16, "p": 0.5}}], 0)
     with pytest.raises(InputError, match=r"must return 32×32×3 uint8, not 16×16×3 uint8"):
-        Augmented(split, augment).__getitems__([(0, index) for index in range(20)])
+        Augmented(split, augment).batch([(0, index) for index in range(20)])
+
+
+class SeldomFails(HorizontalFlip):
+    """As a transform whose fault shows once in thousands of images."""
+
+    def apply(self, img: Any, **_: Any) -> Any:
+        if self.py_random.random() < 0.01:
+            raise ValueError("a fault\nof two lines")
+        return img
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_fault_that_shows_late_is_a_sentence(
+    workers: int, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also from a worker, whose errors DataLoader turns into the text of a traceback."""
+    monkeypatch.setattr(Augment, "check_output", lambda _: None)
+    monkeypatch.setattr(albumentations, "SeldomFails", SeldomFails, raising=False)
+    augment = Augment([{"SeldomFails": {"p": 1.0}}], 0)
+    keys = BatchKeys(len(split), 16, 5, 0, 60)
+    batches = augmented_batches(Augmented(split, augment), keys, workers, CPU)
+    received: list[tuple[torch.Tensor, torch.Tensor]] = []
+    with pytest.raises(InputError) as caught:
+        received.extend(batches)
+    assert 0 < len(received) < 60
+    assert str(caught.value) == (
+        "augment.SeldomFails: fails on an image: a fault of two lines (params.yaml)"
+    )
 
 
 @pytest.mark.parametrize("text", ["two", "-1", "1.5", ""])
