@@ -39,10 +39,11 @@ class RecordedStep:
         self.graphs[side].replay()
 
     def record(self, images: Tensor, labels: Tensor, side: int) -> torch.cuda.CUDAGraph:
-        """Record the graph of a step; the altered tensors keep their values."""
+        """Record the graph of a step; the altered tensors and generators keep their state."""
         before = [tensor.clone() for tensor in self.altered]
         graph = torch.cuda.CUDAGraph()
-        with rate_on_device(self.optimizer, self.lr):
+        # A network that draws would draw other numbers in the replay that follows.
+        with rate_on_device(self.optimizer, self.lr), torch.random.fork_rng([self.lr.device]):
             # On first use libraries choose kernels and allocate memory, which no graph can record.
             with own_stream():
                 self.work(images, labels, side)

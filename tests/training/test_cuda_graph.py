@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from src.device import set_deterministic
 from src.pipeline.errors import InputError
@@ -31,9 +32,9 @@ LR = 2**-4
 CUDA = torch.device("cuda")
 
 
-def trained(wanted: Params, recorded: bool, steps: int) -> Run:
+def trained(wanted: Params, recorded: bool, steps: int, model: nn.Module | None = None) -> Run:
     how = settings(wanted, "bf16", CUDA, workers=2)
-    run = Run(TinyNet(), tiny_data(), how, rates(wanted, LR))
+    run = Run(model or TinyNet(), tiny_data(), how, rates(wanted, LR))
     if not recorded:
         run.device_step = run.compute
     for (images, labels), _ in zip(run.batches(), range(steps), strict=False):
@@ -54,6 +55,16 @@ def test_a_replayed_step_is_a_launched_one(resolution: list[int]) -> None:
     wanted = params(schedule="plateau", resolution=resolution)
     ours, plain = (trained(wanted, recorded, 29) for recorded in (True, False))
     assert ours.step == int(ours.compute.done) == int(plain.compute.done) == 29
+    for name, tensor in state(plain).items():
+        assert torch.equal(state(ours)[name], tensor), name
+
+
+def test_a_network_that_draws_draws_the_same() -> None:
+    """Also in the step that is recorded, which a resumed run has elsewhere."""
+    ours, plain = (
+        trained(params(), recorded, 29, nn.Sequential(TinyNet(), nn.Dropout(0.5)))
+        for recorded in (True, False)
+    )
     for name, tensor in state(plain).items():
         assert torch.equal(state(ours)[name], tensor), name
 
