@@ -16,7 +16,7 @@ from src.share import jobs, own_cores, pick_device, whole_number
 
 # mallopt parameters in glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-LIBRARIES = ("albumentations", "numpy", "opencv-python-headless")
+LIBRARIES = ("albumentations", "albucore", "numpy", "opencv-python-headless")
 # Environment variables that choose kernels, and with them the last bits.
 SWITCHES = ("ATEN_CPU_CAPABILITY", "CUBLAS", "CUDNN", "DNNL", "MKL", "NVIDIA_TF32", "ONEDNN")
 # These two alter no bits: the first only prints, and machine() notes the number of threads.
