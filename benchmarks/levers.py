@@ -2,7 +2,7 @@
 
 The study needs data/ (`dvc repro download`) and about 20 minutes on two cores with bf16. It writes
 each result to bench/levers.json at once, and a second call goes on from that file; delete the file
-to measure anew.
+to measure anew, also after an edit of the training.
 """
 
 import statistics
@@ -11,13 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchmarks.rates import SIDE, measured, read_results
 from benchmarks.setting import changed, new_run, quick_params, settings_of
 from src.data.dataset import TrainingData, read_training_data
 from src.network.blocks import BasicBlock
-from src.pipeline.params import Params
+from src.pipeline.params import Average, Params
 from src.pipeline.paths import DATA
 from src.training.run import Run
 from src.training.validation import validate
@@ -25,7 +24,7 @@ from src.training.validation import validate
 RESULTS = Path("bench/levers.json")
 SEEDS = range(3)
 PEAK = 0.05
-AVERAGE = 0.99  # weight of the past at each step: the mean covers about the last 100 steps
+AVERAGE = 0.99  # train.average.decay: the mean covers about the last 100 steps
 Lever = Callable[[Run], None]
 
 
@@ -60,21 +59,19 @@ def training(params: Params, lever: Lever, data: TrainingData) -> dict[str, floa
     """Validation accuracy of the last weights and of the averaged weights."""
     run = new_run(data, settings_of(params), PEAK)
     lever(run)
-    average = AveragedModel(run.model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True)
     for images, labels in run.batches():
         run.train_step(images, labels)
-        average.update_parameters(run.model)
-    last = run.end_epoch(lambda: None)["val_accuracy"]
+    mean = run.end_epoch(lambda: None)["val_accuracy"]
     assert data.validation is not None
-    precision = run.settings.precision
-    _, mean = validate(average, data.validation, run.normalize, precision, SIDE, lambda: None)
+    _, last = validate(
+        run.model, data.validation, run.normalize, run.settings.precision, SIDE, lambda: None
+    )
     return {"val_accuracy": last, "averaged": mean}
 
 
 def main() -> None:
-    params = changed(
-        quick_params(), train={"epochs": 1, "resolution": [SIDE], "schedule": "one_cycle"}
-    )
+    short = {"epochs": 1, "resolution": [SIDE], "schedule": "one_cycle"}
+    params = changed(quick_params(), train=short | {"average": Average(decay=AVERAGE)})
     data = read_training_data(DATA, params.data)
     for seed in SEEDS:
         for name, (values, lever) in LEVERS.items():

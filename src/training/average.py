@@ -1,37 +1,96 @@
 """The exponential mean of the weights over the steps (Polyak & Juditsky 1992)."""
 
 import math
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 
+import numpy as np
 import torch
+from numpy.random import Generator, Philox
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import update_bn
+
+from src.data.normalize import EVAL_BATCH, Normalize, plain_batches, resize
+from src.data.records import Split
+from src.device import autocast, memory_for
+
+STATISTICS_IMAGES = 4000
 
 
 class Average:
     """The mean of a network's weights over the steps, in which newer steps weigh more.
 
-    model: a copy of the network with the mean weights and the mean batch-norm statistics; decay:
-    the factor by which a step's weight falls with each further step, so the mean covers about
-    the last 1 / (1 - decay) steps.
+    model: a copy of the network with the mean weights, to be used after `complete`; decay: the
+    factor by which a step's weight falls with each further step, so the mean covers about the
+    last 1 / (1 - decay) steps.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model, self.decay = deepcopy(model).requires_grad_(False), decay
-        pairs = list(
-            zip(self.model.state_dict().values(), model.state_dict().values(), strict=True)
-        )
-        # Batch norm's count of its batches is an integer, and nothing depends on it.
-        self.means = [mean for mean, _ in pairs if mean.is_floating_point()]
-        self.present = [now for _, now in pairs if now.is_floating_point()]
+        self.means: list[Tensor] = [*self.model.parameters()]
+        self.present: list[Tensor] = [*model.parameters()]
+        self.buffers = list(zip(self.model.buffers(), model.buffers(), strict=True))
 
     @torch.no_grad()
     def update(self, done: Tensor) -> None:
-        """Take in the network as it is; done: () steps before this one, on the device.
+        """Take in the weights as they are; done: () steps before this one, on the device.
 
-        The weights sum to 1 at each step, so the mean holds nothing of the initial network.
+        The shares of the steps sum to 1 at each step, so nothing of the initial weights is left.
         """
         # 1 - decay^(done + 1), in a form that keeps its digits in fp32.
         total = -torch.expm1(math.log(self.decay) * (done + 1).float())
         changes = torch._foreach_sub(self.present, self.means)
         torch._foreach_mul_(changes, (1 - self.decay) / total)
         torch._foreach_add_(self.means, changes)
+
+    def complete(
+        self,
+        train: Split,
+        normalize: Normalize,
+        precision: str,
+        side: int,
+        check_stop: Callable[[], None],
+    ) -> None:
+        """Take batch norm's statistics anew, over some training images as they are.
+
+        Those of the steps do not fit: the mean of weights that turn is shorter than they are.
+        Other buffers become the network's own. side: the images' side in pixels; check_stop:
+        called before each batch; it raises to stop.
+        """
+        images = train.subset(statistics_rows(len(train)))
+
+        def inputs() -> Iterator[Tensor]:
+            for batch, _ in plain_batches(images):
+                check_stop()
+                yield resize(normalize(batch), side)
+
+        with (
+            memory_for(f"taking batch norm's statistics of {EVAL_BATCH} images at a time"),
+            autocast(precision, normalize.device),
+        ):
+            update_bn(inputs(), self.model)
+        taken = taken_anew(self.model)
+        for mean, present in self.buffers:
+            if id(mean) not in taken:
+                mean.copy_(present)
+
+
+def statistics_rows(images: int) -> NDArray[np.int64]:
+    """Up to 4,000 images in whole batches, or all where they fill none: each batch counts alike."""
+    count = min(images, STATISTICS_IMAGES)
+    if count > EVAL_BATCH:
+        count -= count % EVAL_BATCH
+    # By chance, because a data set of yours may be sorted by class.
+    return Generator(Philox(0)).permutation(images)[:count]
+
+
+def taken_anew(model: nn.Module) -> set[int]:
+    """The ids of the statistics that update_bn has taken; it takes none of a frozen layer's."""
+    return {
+        id(buffer)
+        for module in model.modules()
+        if isinstance(module, _BatchNorm) and module.num_batches_tracked
+        for buffer in module.buffers()
+    }

@@ -173,12 +173,16 @@ class Run:
     def end_epoch(self, check_stop: Callable[[], None]) -> Row:
         """Validate, step the plateau, and note the epoch's row."""
         self.check_finite()
+        precision, side = self.settings.precision, self.side(self.step - 1)
+        if self.average is not None:
+            # Dropout draws here too.
+            key_draws(self.settings.device, self.settings.seed, self.step)
+            self.average.complete(self.data.train, self.normalize, precision, side, check_stop)
         seen = self.per_epoch * self.settings.train.batch_size
         loss, correct = self.compute.sums.tolist()
         row: Row = {"epoch": len(self.history) + 1, "lr": self.lr}
         row |= {"train_loss": loss / seen, "train_accuracy": correct / seen}
         if self.data.validation is not None:
-            precision, side = self.settings.precision, self.side(self.step - 1)
             val_loss, val_accuracy = validate(
                 self.result, self.data.validation, self.normalize, precision, side, check_stop
             )

@@ -1,32 +1,122 @@
 """The mean of the weights: by its formula, and as the network that training returns."""
 
 import copy
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from src.training.average import Average
-from tests.tiny import TinyNet, new_run, params, train
+from src.data.normalize import resize
+from src.training.average import Average, statistics_rows
+from src.training.run import Run
+from tests.conftest import tiny_data
+from tests.tiny import TinyNet, new_run, params, rates, settings, train
 
 DECAY = 0.8
 
 
 def test_it_is_the_weighted_mean_of_all_steps() -> None:
-    """Of weights and batch-norm statistics; the initial network is not in it."""
+    """The initial network is not in it."""
     model = TinyNet()
     average, states = Average(model, DECAY), []
     for step in range(6):
         with torch.no_grad():
-            for tensor in (*model.parameters(), model.bn.running_mean, model.bn.running_var):
+            for tensor in model.parameters():
                 tensor.normal_(generator=torch.Generator().manual_seed(step))
         average.update(torch.tensor(step))
-        states.append(copy.deepcopy(model.state_dict()))
+        states.append(copy.deepcopy(dict(model.named_parameters())))
     weights = [DECAY ** (5 - step) for step in range(6)]
-    for name, mean in average.model.state_dict().items():
-        if mean.is_floating_point():
-            sums = sum(w * state[name] for w, state in zip(weights, states, strict=True))
-            torch.testing.assert_close(mean, sums / sum(weights))
+    for name, mean in average.model.named_parameters():
+        sums = sum(w * state[name] for w, state in zip(weights, states, strict=True))
+        torch.testing.assert_close(mean, (sums / sum(weights)).detach())  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("side", [16, 32])
+def test_its_statistics_are_those_of_its_own_activations(side: int) -> None:
+    """Not the mean of the steps' statistics; and over images that are not augmented."""
+    run = new_run(params(epochs=1, average={"decay": 0.999}), lr=1.0)
+    run.model.bn.running_mean.fill_(100.0)  # type: ignore[operator,union-attr]
+    for images, labels in run.batches():
+        run.train_step(images, labels)
+    assert run.average is not None
+    train = tiny_data().train
+    run.average.complete(train, run.normalize, "fp32", side, lambda: None)
+    mean = run.average.model
+    inputs = resize(run.normalize(torch.from_numpy(train.images)), side)
+    activations = mean.conv1(inputs).transpose(0, 1).flatten(1)  # type: ignore[operator]
+    close = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-4)
+    close(mean.bn.running_mean, activations.mean(1))
+    close(mean.bn.running_var, activations.var(1))
+    assert mean.bn.momentum == 0.1  # type: ignore[union-attr]
+
+
+class Frozen(TinyNet):
+    """A network that counts its passes, and whose batch norm keeps the statistics that it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("passes", torch.tensor(0))
+
+    def train(self, mode: bool = True) -> "Frozen":
+        super().train(mode)
+        self.bn.eval()
+        return self
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.passes += 1
+        return super().forward(images)
+
+
+def test_other_buffers_become_the_networks_own() -> None:
+    """Also the statistics of a layer that is never trained, which would be lost."""
+    model, how = Frozen(), new_run(params()).normalize
+    average = Average(model, DECAY)
+    model.passes.fill_(7)
+    model.bn.running_mean.fill_(0.3)  # type: ignore[union-attr]
+    average.complete(tiny_data().train, how, "fp32", 32, lambda: None)
+    for mean, own in zip(average.model.buffers(), model.buffers(), strict=True):
+        assert torch.equal(mean, own)
+
+
+@pytest.mark.parametrize(("images", "used"), [(3, 3), (500, 500), (1234, 1000), (9000, 4000)])
+def test_no_batch_of_few_images_counts_as_much_as_the_others(images: int, used: int) -> None:
+    rows = statistics_rows(images)
+    assert len(set(rows.tolist())) == used
+    assert set(rows) <= set(range(images))
+
+
+def test_a_data_set_that_is_sorted_by_class_does_not_matter() -> None:
+    halves = [np.mean(batch < 25_000) for batch in statistics_rows(50_000).reshape(-1, 500)]
+    assert all(0.4 < half < 0.6 for half in halves)
+
+
+def test_an_epoch_ends_with_the_statistics_of_its_size() -> None:
+    run = new_run(params(epochs=2, resolution=[16, 32], average={"decay": DECAY}))
+    seen: list[tuple[bool, int]] = []
+    run.result.register_forward_pre_hook(
+        lambda model, inputs: seen.append((model.training, inputs[0].shape[-1]))
+    )
+    for images, labels in run.batches():
+        run.train_step(images, labels)
+        if run.epoch_is_full():
+            run.end_epoch(lambda: None)
+    assert seen == [(True, 16), (False, 16), (True, 32), (False, 32)]
+
+
+def test_statistics_of_a_network_that_draws_are_keyed() -> None:
+    """A run that was stopped in its validation takes them again, after other draws."""
+    wanted, found = params(epochs=1, average={"decay": DECAY}), []
+    for draws in (0, 3):
+        model = nn.Sequential(nn.Dropout(0.5), TinyNet())
+        run = Run(model, tiny_data(), settings(wanted), rates(wanted))
+        for images, labels in run.batches():
+            run.train_step(images, labels)
+        torch.rand(draws)
+        found.append(run.end_epoch(lambda: None))
+    assert found[0] == found[1]
 
 
 def test_a_slow_mean_begins_with_the_first_step() -> None:

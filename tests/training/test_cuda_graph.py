@@ -72,7 +72,7 @@ def test_a_network_that_draws_draws_the_same() -> None:
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
 def test_it_mixes_averages_and_decays_as_a_launched_one(kind: str) -> None:
     values = params(schedule="plateau", average={"decay": 0.9}).model_dump()
-    values["train"]["mix"] = {"kind": kind, "alpha": 1.0}
+    values["train"] |= {"mix": {"kind": kind, "alpha": 1.0}, "resolution": [16, 24, 32]}
     values["optimizer"]["decay_norm"] = False
     wanted = Params.model_validate(values)
     ours, plain = (trained(wanted, recorded, 29) for recorded in (True, False))
@@ -117,11 +117,16 @@ class Interrupted(EpochLog):
             raise Stopped("by the test", 1)
 
 
-def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
-    wanted = params(schedule="one_cycle", resolution=[16, 32], epochs=4)
+@pytest.mark.parametrize("average", [None, {"decay": 0.9}])
+def test_a_resumed_run_ends_with_the_same_bits(
+    average: dict[str, float] | None, tmp_path: Path
+) -> None:
+    """Also one of a network that draws, and the mean of its weights."""
+    wanted = params(schedule="one_cycle", resolution=[16, 32], epochs=4, average=average)
 
     def ended(folder: Path, log_kind: type[EpochLog] = EpochLog) -> dict[str, torch.Tensor]:
-        _, model = train(folder, wanted, LR, "bf16", device=CUDA, log_kind=log_kind)
+        draws = nn.Sequential(TinyNet(), nn.Dropout(0.5))
+        _, model = train(folder, wanted, LR, "bf16", model=draws, device=CUDA, log_kind=log_kind)
         return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
 
     whole = ended(tmp_path / "whole")

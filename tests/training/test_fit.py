@@ -99,10 +99,14 @@ def test_a_signal_finishes_the_step_and_saves(number: int, tmp_path: Path) -> No
     assert state[1]["step"] == 3
 
 
-def test_a_stop_while_an_epoch_is_closed_leaves_it_to_the_next_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("average", [None, {"decay": 0.9}])
+def test_a_stop_while_an_epoch_is_closed_leaves_it_to_the_next_run(
+    average: dict[str, float] | None, tmp_path: Path
+) -> None:
     """Its steps are done and its validation is not: the plateau must see it all the same."""
     wanted = params(
         epochs=3,
+        average=average,
         plateau=plateau(factor=0.5, patience=0, cooldown=0),
     )
     expected, whole = train(tmp_path / "whole", wanted, 1e-6)

@@ -77,7 +77,7 @@ def test_a_restored_run_ends_as_one_that_went_on(
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
 def test_so_does_one_that_mixes_averages_and_decays_in_groups(kind: str, tmp_path: Path) -> None:
     values = params(epochs=4, schedule="cosine", average={"decay": 0.9}).model_dump()
-    values["train"]["mix"] = {"kind": kind, "alpha": 1.0}
+    values["train"] |= {"mix": {"kind": kind, "alpha": 1.0}, "resolution": [16, 32]}
     values["optimizer"]["decay_norm"] = False
     ends_alike(Params.model_validate(values), "fp32", tmp_path)
 
