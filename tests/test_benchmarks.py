@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import costs, levers, rates, startup, training
+from benchmarks import costs, levers, plateau, rates, startup, training
 from benchmarks.setting import DRAWN, benchmark_params, changed, quick_params, rate, sample
 from tests.conftest import ROOT, tiny_data
 from tests.tiny import TinyNet, new_run, params
@@ -186,3 +186,51 @@ def test_the_parts_of_a_start_up_add_up(tmp_path: Path, monkeypatch: pytest.Monk
     assert seconds["interpreter"] >= 5
     assert sum(seconds.values()) == pytest.approx(time.time() - began + 5, abs=0.5)
     assert found["images"] == 3_000
+
+
+class Losses:
+    """Epochs with given validation losses, and the rates that were asked for."""
+
+    def __init__(self, *losses: float) -> None:
+        self.losses = losses
+
+    def epoch(self, rates: list[float]) -> plateau.Row:
+        self.rates = rates
+        return {"last": [self.losses[len(rates) - 1], 0.5], "0.998": [1 / len(rates), 0.5]}
+
+
+def test_a_form_lowers_the_rate_by_the_losses_that_it_watches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plateau, "EPOCHS", 6)
+    tree: Any = Losses(1.0, 0.8, 0.9, 0.85, 0.7, 0.6)
+    falls, row = plateau.walk(tree, plateau.Form("last", 0.3, 1, 0.0001))
+    assert (falls, row["last"][0]) == ([4], 0.6)
+    assert tree.rates == pytest.approx([0.01] * 4 + [0.003] * 2)
+    # A loss that falls by no more than a quarter is taken for a plateau.
+    falls, _ = plateau.walk(tree, plateau.Form("0.998", 0.5, 0, 0.25))
+    assert falls == [4]
+
+
+def test_an_epoch_is_trained_once_and_from_where_its_rates_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plateau, "KEPT", tmp_path)
+    monkeypatch.setattr(plateau, "read_training_data", lambda *_: tiny_data())
+    monkeypatch.setenv("DEVICE", "cpu")
+
+    def new() -> plateau.Tree:
+        tree = plateau.Tree(params(epochs=3, precision="fp32"), 0)
+        tree.folder.mkdir(exist_ok=True)
+        tree.save([])
+        return tree
+
+    first, again, other = new(), new(), new()
+    rows = [first.epoch([0.01] * count) for count in (1, 2, 3)]
+    monkeypatch.setattr(again, "train", None)
+    assert [again.epoch([0.01] * count) for count in (1, 2, 3)] == rows
+    assert other.epoch([0.01, 0.01, 0.001]) != rows[2]
+    assert other.run.step == 30
+    for file in tmp_path.glob("0/3-*"):
+        file.unlink()
+    assert new().epoch([0.01] * 3) == rows[2]
