@@ -10,8 +10,6 @@ epoch in bench/plateau at once, and a second call goes on from there; delete the
 anew, also after an edit of the training.
 """
 
-import hashlib
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from benchmarks.setting import settings_of
+from benchmarks.setting import changed, settings_of
 from src.data.dataset import read_training_data
 from src.data.tensors import load_tensors, save_tensors
 from src.network.blocks import BasicBlock, conv, layer
@@ -30,6 +28,7 @@ from src.pipeline.params import Params
 from src.pipeline.paths import DATA
 from src.pipeline.read_params import load_params
 from src.training.average import Average
+from src.training.checkpoint import fingerprint
 from src.training.optimizer import set_rate
 from src.training.run import Run, within
 from src.training.schedule import Rates
@@ -97,8 +96,8 @@ class Tree:
         self.rates: list[float] = []
 
     def file(self, rates: Sequence[float], suffix: str) -> Path:
-        name = hashlib.sha256(json.dumps([f"{rate:.6g}" for rate in rates]).encode()).hexdigest()
-        return self.folder / f"{len(rates)}-{name[:12]}.{suffix}"
+        name = fingerprint({"rates": [f"{rate:.6g}" for rate in rates]})
+        return self.folder / f"{len(rates)}-{name}.{suffix}"
 
     def epoch(self, rates: list[float]) -> Row:
         """The row after the epochs at these rates, trained unless an earlier call did."""
@@ -123,20 +122,14 @@ class Tree:
         run.check_finite()
 
     def validated(self) -> Row:
-        run, precision = self.run, self.run.settings.precision
-        assert self.data.validation is not None
+        run, validation = self.run, self.data.validation
+        assert validation is not None
+        how = (run.normalize, run.settings.precision, SIDE, lambda: None)
         networks = {LAST: run.model}
         for decay, mean in self.means.items():
-            mean.complete(self.data.train, run.normalize, precision, SIDE, lambda: None)
+            mean.complete(self.data.train, *how)
             networks[decay] = mean.model
-        return {
-            name: list(
-                validate(
-                    network, self.data.validation, run.normalize, precision, SIDE, lambda: None
-                )
-            )
-            for name, network in networks.items()
-        }
+        return {k: list(validate(network, validation, *how)) for k, network in networks.items()}
 
     def save(self, rates: list[float]) -> None:
         tensors, values = self.run.state()
@@ -170,9 +163,7 @@ def walk(tree: Tree, form: Form) -> tuple[list[int], Row]:
 def main() -> None:
     """All seeds, or those that the command line names: two can be measured side by side."""
     KEPT.mkdir(parents=True, exist_ok=True)
-    params = load_params()
-    train = params.train.model_copy(update={"epochs": EPOCHS, "schedule": "plateau"})
-    params = params.model_copy(update={"train": train})
+    params = changed(load_params(), train={"epochs": EPOCHS, "schedule": "plateau"})
     for seed in map(int, sys.argv[1:] or SEEDS):
         tree = Tree(params, seed)
         tree.folder.mkdir(exist_ok=True)
