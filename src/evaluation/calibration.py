@@ -40,9 +40,9 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     if every image is classified right, and all the way to infinity if the logits of the true
     classes are no higher than the mean of all. Also where the images are too few. How many it
     takes depends on the network: at its least, the loss summed over N images has a second
-    derivative by log T of N × the mean variance of logits / T under their own softmax, so log T
-    has a standard error of 1 / √(N × mean variance), which must not exceed MAX_ERROR. At the
-    demo's mean variance of 0.46 it takes 18 images.
+    derivative by log T of N × the mean variance of logits / T under their own softmax. So log T
+    has a standard error of 1 / √(N × mean variance) if softmax(logits / T) is calibrated, which
+    must not exceed MAX_ERROR. At the demo's mean variance of 0.46 it takes 18 images.
     """
 
     def loss(log_temperature: float) -> float:
