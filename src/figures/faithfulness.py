@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from src.figures.style import (
@@ -65,7 +66,12 @@ def build_faithfulness(found: Faithfulness) -> Figure:
         axes[0].set_ylabel(f"log-odds,\n{WAYS[way]}")
     legend = figure.add_subplot(grid[0, :])
     legend.axis("off")
-    legend.legend(*figure.axes[0].get_legend_handles_labels(), loc="center", ncols=len(LOOKS))
+    # A handle has the line of the curves and the marker of the leads.
+    handles = [
+        Line2D([], [], color=colour, linestyle=line, marker=marker, label=name)
+        for name, (colour, line, marker) in LOOKS.items()
+    ]
+    legend.legend(handles=handles, loc="center", ncols=len(LOOKS), handlelength=3)
     draw_leads(figure.add_subplot(grid[-1, :]), found.leads, layers)
     figure.suptitle(
         f"Log-odds of the predicted class, mean over {thousands(found.images)} test images\n"
@@ -81,7 +87,7 @@ def draw_curves(axes: Axes, points: Sequence[Point]) -> None:
         of_map = [point for point in points if point.map == name]
         shares = [100 * point.share for point in of_map]
         heights = [point.log_odds for point in of_map]
-        axes.plot(shares, heights, color=colour, linestyle=line, label=name)
+        axes.plot(shares, heights, color=colour, linestyle=line)
         low = [point.log_odds - point.error for point in of_map]
         high = [point.log_odds + point.error for point in of_map]
         axes.fill_between(shares, low, high, color=colour, alpha=0.2, linewidth=0)
@@ -135,9 +141,10 @@ def build_sanity(checks: Sequence[Check]) -> Figure:
     above.axhline(0, color=INK, linewidth=1)
     above.set_ylabel("rank correlation with\nthe maps as trained")
     above.set_title("Maps when the weights are drawn anew, part after part from the top")
-    above.legend(loc="upper right")
+    figure.legend(loc="outside lower center", ncols=len(SERIES))
     below.set_ylabel("images without\npositive evidence")
-    below.set_ylim(bottom=0)
+    # At least 5%, so that an axis of zeros has ticks that can be read.
+    below.set_ylim(0, max(5, below.get_ylim()[1]))
     below.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:g}%"))
     steps = dict.fromkeys((each.step, each.redrawn) for each in checks)
     names = [short(name) if step == 0 else f"+ {short(name)}" for step, name in steps]

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 from src.explanation.curves import SHARES, WAYS
 from src.explanation.faithfulness import Faithfulness
@@ -12,7 +14,7 @@ from src.explanation.leads import CONTROLS, OWN, Lead, leads_of, points_of
 from src.explanation.sanity import LEARNED, Check
 from src.figures import faithfulness as figures
 from src.figures.style import look
-from tests.figures.reading import unreadable, words_of
+from tests.figures.reading import Case, check_file, unreadable, words_of
 
 PARTS = [LEARNED, "fc", "layer4", "layer3", "layer2", "layer1", "bn1", "conv1"]
 
@@ -70,6 +72,24 @@ def test_the_looks_are_those_of_the_controls() -> None:
     assert set(figures.WAYS) == set(WAYS)
 
 
+def test_the_legend_has_the_looks_of_curves_and_leads() -> None:
+    legend = built("faithfulness", ["layer4"]).findobj(Legend)[0]
+    shown = [(h.get_color(), h.get_marker()) for h in legend.legend_handles]
+    assert shown == [(colour, marker) for colour, _, marker in figures.LOOKS.values()]
+
+
+def test_the_legend_of_the_sanity_check_covers_no_data() -> None:
+    """A network that fails the check has correlations near 1 down to the last step."""
+    layers = ["layer1", "layer2", "layer3", "layer4"]
+    failed = [each._replace(correlation=0.97, no_evidence=0.0) for each in checks(layers)]
+    with look():
+        figure = figures.build_sanity(failed)
+    FigureCanvasAgg(figure).draw()
+    below = figure.legends[0].get_window_extent().y1
+    assert all(axes.get_window_extent().y0 > below for axes in figure.axes)
+    assert figure.axes[1].get_ylim() == (0, 5)
+
+
 def test_leads_stand_at_their_height() -> None:
     lead = Lead("layer4", "blobs", 1.5, 0.2, {("blur", "deletion"): (1.0, 0.1)})
     with look():
@@ -79,12 +99,13 @@ def test_leads_stand_at_their_height() -> None:
     assert {1.5, 1.0, 0} <= set(heights)
 
 
-@pytest.mark.parametrize("name", ["faithfulness", "sanity"])
-def test_the_png_repeats(name: str, tmp_path: Path) -> None:
-    draw, given = {
-        "faithfulness": (figures.draw_faithfulness, found(["layer4"])),
-        "sanity": (figures.draw_sanity, checks(["layer4"])),
-    }[name]
-    for path in (tmp_path / "a.png", tmp_path / "b.png"):
-        draw(path, given)  # type: ignore[operator]
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(figures.build_faithfulness, figures.draw_faithfulness, (found(["layer4"]),)),
+        Case(figures.build_sanity, figures.draw_sanity, (checks(["layer4"]),)),
+    ],
+    ids=["faithfulness", "sanity"],
+)
+def test_png_is_whole_and_repeats(case: Case, tmp_path: Path) -> None:
+    check_file(case, tmp_path)
