@@ -36,14 +36,14 @@ STEP = 2 * SIDE + GAP + CAPTION
 def build_confused_pairs(rows: Sequence[PairExamples], pairs: int, legend: Legend) -> Figure:
     """Each row shows images of one class that were taken for another, each above its evidence.
 
-    rows: the most frequent pairs with up to ACROSS examples; pairs: how many there are, shown or
-    not.
+    rows: the most frequent pairs with up to ACROSS examples; pairs: how many pairs there
+    are, shown or not.
     """
     if not rows:
         return empty_sheet("No two classes were confused")
     start = MARGIN + LABEL
     figure = new_sheet(start + ACROSS * (SIDE + GAP) - GAP + MARGIN, HEADER + len(rows) * STEP)
-    title = f"{legend.title}: the {len(rows)} most frequent of {pairs:,} confusions"
+    title = f"{legend.title}: {len(rows)} of {pairs:,} confused pairs, the most frequent first"
     subtitle = f"The surest examples, each above the evidence for what was said ({legend.layer})"
     place_header(figure, title, subtitle, legend)
     for place, row in enumerate(rows):

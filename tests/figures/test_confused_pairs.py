@@ -47,4 +47,4 @@ def test_a_pair_is_named_and_counted() -> None:
     assert "is cat\nsaid dog\n1,234 of 10,000\n12.3%" in text
     assert "image 9999: 0.02" in text
     assert len(figure.images) == 1 + 2
-    assert "the 5 most frequent of 65,280 confusions" in words_of(CASES["five"].figure())
+    assert "5 of 65,280 confused pairs, the most frequent first" in words_of(CASES["five"].figure())
