@@ -29,8 +29,7 @@ def main(params: Params, _: Inputs) -> None:
     write_json(paths.metrics("lr_find"), found.rates)
     draw_lr_find(paths.PLOTS / "lr_find.png", found, smoothed, params.lr_find.mode)
     originals, draws, labels = draw_examples(data.train, settings.augment)
-    names = [data.classes[label] for label in labels]
-    draw_augmentation(paths.PLOTS / "augmentation.png", originals, draws, names)
+    draw_augmentation(paths.PLOTS / "augmentation.png", originals, draws, labels, data.classes)
     print(", ".join(f"{name} {rate:g}" for name, rate in found.rates.items()))
 
 

@@ -1,24 +1,29 @@
 """A sheet of training images, each beside what augmentation makes of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from matplotlib.figure import Figure
 
 from src.figures.style import Picture, drawn, enlarge, new_sheet, picture, short, words
+from src.figures.text import drawable
 
 # Sizes are in pixels; each pixel of an image becomes SCALE × SCALE pixels.
 SCALE = 4
 MARGIN, LETTER, HEADER, GAP = 30, 14, 120, 10
 
 
-def build_augmentation(originals: Picture, draws: Picture, names: Sequence[str]) -> Figure:
+def build_augmentation(
+    originals: Picture, draws: Picture, labels: Iterable[int], classes: Sequence[str]
+) -> Figure:
     """Each row shows an original beside its random draws.
 
-    originals: (R, H, W, 3); draws: (R, K, H, W, 3); names: (R,) classes.
+    originals: (R, H, W, 3); draws: (R, K, H, W, 3); labels: (R,); classes: all names, by label.
     """
+    shown = drawable(classes)
+    names = [short(shown[label]) for label in labels]
     rows, columns, height, width = draws.shape[:4]
     step_x, step_y = SCALE * width + GAP, SCALE * height + GAP
-    left = MARGIN + LETTER * max(len(short(name)) for name in names) + GAP
+    left = MARGIN + LETTER * max(map(len, names)) + GAP
     first_draw = left + step_x + 2 * GAP
     figure = new_sheet(
         max(first_draw + columns * step_x - GAP + MARGIN, 750), HEADER + rows * step_y + MARGIN
@@ -28,7 +33,7 @@ def build_augmentation(originals: Picture, draws: Picture, names: Sequence[str])
     words(figure, "random draws", first_draw, HEADER - 10, va="bottom")
     for row, name in enumerate(names):
         top = HEADER + row * step_y
-        words(figure, short(name), MARGIN, top + SCALE * height // 2, va="center")
+        words(figure, name, MARGIN, top + SCALE * height // 2, va="center")
         picture(figure, enlarge(originals[row], SCALE), left, top)
         for column, draw in enumerate(draws[row]):
             picture(figure, enlarge(draw, SCALE), first_draw + column * step_x, top)

@@ -1,5 +1,6 @@
 """Figures of the test results: confusion, and each class's scores."""
 
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -12,15 +13,22 @@ from numpy.typing import NDArray
 
 from src.evaluation.interval import Interval, wilson
 from src.figures.style import INK, VERMILLION, drawn, new_figure, percent, short, thousands
+from src.figures.text import drawable
+
+# Inches. Cells shrink where the matrix would be larger than SIDE, so that a page can show it.
+CELL, SIDE = 0.56, 14
+ROOM_FOR_COUNT, ROOM_FOR_NAME = 0.45, 0.12
 
 
 def build_confusion(counts: NDArray[np.int64], names: Sequence[str]) -> Figure:
     """Each cell shows a count; its colour shows the share of the actual class.
 
-    counts: (C, C), rows actual, columns predicted.
+    counts: (C, C), rows actual, columns predicted; names: (C,) by label.
+    Of many classes the cells are too small for counts, and of very many not all have a name.
     """
     counts = np.asarray(counts)
-    side = max(0.56 * len(names), 2.5)
+    cell = min(CELL, SIDE / len(names))
+    side = max(cell * len(names), 2.5)
     figure = new_figure(side + 2.7, side + 1.9)
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -30,8 +38,9 @@ def build_confusion(counts: NDArray[np.int64], names: Sequence[str]) -> Figure:
     bar = figure.colorbar(image, ax=axes, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1], fraction=0.04)
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
     bar.set_label("share of the actual class")
-    write_counts(axes, counts, shares)
-    name_cells(axes, [short(name) for name in names])
+    if cell >= ROOM_FOR_COUNT:
+        write_counts(axes, counts, shares)
+    name_cells(axes, [short(name) for name in drawable(names)], cell)
     right, total = int(counts.trace()), int(counts.sum())
     low, high = wilson(right, total)
     title = (
@@ -46,16 +55,25 @@ def write_counts(axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.float
     """Write each count above zero, in white where its cell is dark."""
     for (row, column), count in np.ndenumerate(counts):
         if count:
-            ink = "white" if shares[row, column] > 0.3 else INK
+            ink = "white" if shares[row, column] > 0.45 else INK
             text = thousands(count)
             axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=9)
 
 
-def name_cells(axes: Axes, names: Sequence[str]) -> None:
+def name_cells(axes: Axes, names: Sequence[str], cell: float) -> None:
+    """Name the rows and columns, or every second, third, … where cells of `cell` inches are small.
+
+    Slanted names need more room than upright ones, so narrow columns have upright names.
+    """
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), names)
+    every = math.ceil(ROOM_FOR_NAME / cell)
+    places, told = range(0, len(names), every), names[::every]
+    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    upright = {"rotation": 90, "fontsize": 7}
+    wide = cell >= ROOM_FOR_COUNT
+    axes.set_xticks(places, told, **(slanted if wide else upright))
+    axes.set_yticks(places, told, fontsize=10 if wide else 7)
     axes.tick_params(length=0)
     axes.set(xlabel="predicted", ylabel="actual")
 
@@ -66,11 +84,14 @@ def build_classes(
 ) -> Figure:
     """Each class has a bar of F1, and marks for precision and recall; the best class is on top.
 
-    rows: name, precision, recall, F1, in [0, 1]; a score that is None leaves its place empty.
+    rows: by label the name, precision, recall, F1, in [0, 1]; a score that is None leaves its
+    place empty.
     intervals: by name the 95% interval of the recall, for those that have one.
     """
     figure = new_figure(8, 1.6 + 0.36 * len(rows))
     axes = figure.subplots()
+    names = [row[0] for row in rows]
+    shown = dict(zip(names, drawable(names), strict=True))
     rows = sorted(rows, key=lambda row: -1 if row[3] is None else row[3])
     precision, recall, f1 = np.array([row[1:] for row in rows], np.float64).T  # None becomes NaN
     places = np.arange(len(rows))
@@ -84,7 +105,7 @@ def build_classes(
     for place, score in zip(places, f1, strict=True):
         text = "none" if np.isnan(score) else f"{score:.3f}"
         axes.text(1.03, float(place), text, va="center", fontsize=9)
-    axes.set_yticks(places, [short(row[0]) for row in rows])
+    axes.set_yticks(places, [short(shown[row[0]]) for row in rows])
     axes.set(
         title="Scores by class, with F1 at the right", xlim=(0, 1.02), ylim=(-0.6, len(rows) - 0.4)
     )
