@@ -10,7 +10,7 @@ from PIL import Image
 from src.data.pictures import Picture, decode_picture
 from src.figures.style import enlarge
 from src.predict.classifier import Classifier
-from src.predict.explain import memory_to_explain
+from src.predict.explain import memory_for_picture
 from src.predict.report import caveat, remark
 from src.predict.sheet import evidence
 
@@ -27,11 +27,11 @@ def answer(classifier: Classifier, content: bytes, name: str) -> dict[str, Any]:
     """The likeliest classes of a picture file, the picture, and what speaks for the first one.
 
     Raises InputError naming the file where it is no picture that can be read, or where the memory
-    is too small to explain it.
+    is too small for it.
     """
     picture = decode_picture(io.BytesIO(content), name)
-    guesses = classifier.classify(picture)
-    with memory_to_explain(name):
+    with memory_for_picture(f"{name}: the picture"):
+        guesses = classifier.classify(picture)
         cams = classifier.explain(picture, guesses[0].label)
         shown = for_screen(picture)
         layers = [

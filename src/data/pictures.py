@@ -52,7 +52,8 @@ def decode_picture(file: BinaryIO, name: str) -> Picture:
 
     Grey, palette, CMYK and 16-bit pictures become 8-bit RGB, an animation its first frame, and
     what is transparent lies on white. Colour profiles are not applied.
-    Raises InputError naming `name` where it is no picture, damaged, or above MAX_PIXELS.
+    Raises InputError naming `name` where it is no picture, damaged, above MAX_PIXELS, or too large
+    for the memory.
     """
     try:
         with Image.open(file, formats=FORMATS) as image:
@@ -61,6 +62,11 @@ def decode_picture(file: BinaryIO, name: str) -> Picture:
             return to_rgb(upright(image), name)
     except InputError:
         raise
+    except MemoryError as error:
+        raise InputError(
+            f"{name}: does not fit this machine's memory; make the picture smaller, or end other "
+            "programs"
+        ) from error
     except UnidentifiedImageError as error:
         raise InputError(
             f"{name}: is no picture of a kind that is read here ({', '.join(FORMATS)}); "

@@ -23,17 +23,16 @@ def explain(classifier: Classifier, picture: Picture, result: Result, target: Pa
     names = drawable(classifier.names)
     guesses = [guess._replace(name=names[guess.label]) for guess in result.guesses]
     title = ", ".join(map(in_words, guesses))
-    with memory_to_explain(result.file):
+    with memory_for_picture(f"{result.file}: its explanation"):
         cams = classifier.explain(picture, guesses[0].label)
         draw_explanation(target, picture, cams, title, guesses[0].name)
     return replace(result, explanation=target)
 
 
 @contextmanager
-def memory_to_explain(name: Path | str) -> Iterator[None]:
-    """InputError naming the picture where the memory is too small to explain it."""
-    mend = "make the picture smaller, or end other programs"
-    with memory_for(f"{name}: its explanation", mend):
+def memory_for_picture(work: str) -> Iterator[None]:
+    """InputError where the memory is too small for some work on a picture."""
+    with memory_for(work, "make the picture smaller, or end other programs"):
         try:
             yield
         except cv2.error as error:

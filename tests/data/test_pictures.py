@@ -281,3 +281,12 @@ def test_any_size_becomes_the_network_s(height: int, width: int) -> None:
     assert square.dtype == np.uint8
     # The rule has no favourite side.
     assert np.abs(to_square(picture[:, ::-1]).astype(int) - square[:, ::-1]).max() <= 1
+
+
+def test_too_little_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "convert", fail)
+    said = refusal(encoded(Image.fromarray(quarters()), "PNG").getvalue())
+    assert said.startswith("holiday.png: does not fit this machine's memory; make the picture")
