@@ -29,11 +29,10 @@ from recipes.run import merge
 from release.figures import in_words
 from release.outputs import OUTPUTS, command, pull, shipped
 from src.data.dataset import read_classes
-from src.device import machine, start, surroundings
+from src.device import in_software, machine, start, surroundings
 from src.network.weights import load_model, save_weights
 from src.pipeline.command import run_command
 from src.pipeline.lock import md5
-from src.predict.classifier import in_software
 from src.share import pick_device
 
 ROOT = Path(__file__).parents[1]

@@ -56,6 +56,11 @@ def cpu_computes(precision: str) -> bool:
     return any(found.get(name, False) for name in IN_HARDWARE[precision])
 
 
+def in_software(precision: str, device: torch.device) -> bool:
+    """Whether a CPU computes a precision many times slower than fp32, as its hardware lacks it."""
+    return device.type == "cpu" and precision in IN_HARDWARE and not cpu_computes(precision)
+
+
 def resolve_precision(precision: str, device: torch.device) -> str:
     """fp32, bf16 or fp16: `auto` is half precision where x86 or CUDA hardware has it."""
     if precision != "auto":
@@ -101,19 +106,27 @@ def set_deterministic(deterministic: bool) -> None:
     torch.backends.cudnn.benchmark = not deterministic
 
 
-def start(precision: str, deterministic: bool) -> tuple[torch.device, str]:
-    """Set the machine up for a stage; returns the device and the resolved precision."""
+def start(precision: str, deterministic: bool, or_fp32: bool = False) -> tuple[torch.device, str]:
+    """Set the machine up for a stage; returns the device and the resolved precision.
+
+    or_fp32: compute in fp32 where this CPU has the precision in software.
+    """
     set_threads()
     set_deterministic(deterministic)
     device = pick_device()
     resolved = resolve_precision(precision, device)
     if device.type == "cpu":
         keep_freed_memory()
-        if resolved in IN_HARDWARE and not cpu_computes(resolved):
-            print(
-                f"note: this CPU computes {resolved} in software, many times slower than fp32; "
-                "train with train.precision: auto, which takes what the hardware has (params.yaml)"
-            )
+    if in_software(resolved, device):
+        mend = (
+            "so this computes in fp32"
+            if or_fp32
+            else "train with train.precision: auto, which takes what the hardware has (params.yaml)"
+        )
+        print(
+            f"note: this CPU computes {resolved} in software, many times slower than fp32; {mend}"
+        )
+        resolved = "fp32" if or_fp32 else resolved
     print(f"{describe(device, resolved)}, torch {torch.__version__}", flush=True)
     return device, resolved
 

@@ -37,6 +37,7 @@ def load_trained(path: Path, num_classes: int, mean: list[float], std: list[floa
 def load_alone(path: Path, mend: str) -> tuple[Trained, list[str]]:
     """The network of a weights file and its class names, without the data that it was trained on.
 
+    It computes in the precision of its training, or in fp32 where this CPU has that in software.
     Raises InputError, whose sentence ends with `mend`, where the file is damaged or does not name
     its classes and channel statistics.
     """
@@ -44,12 +45,19 @@ def load_alone(path: Path, mend: str) -> tuple[Trained, list[str]]:
     classes, mean, std = (about.get(key) for key in ("classes", "mean", "std"))
     if not (classes and mean and std):
         raise InputError(f"{path}: does not name its classes, so an older version wrote it; {mend}")
-    return ready(fill(path, tensors, about, len(classes), mend), about, mean, std), classes
+    model = fill(path, tensors, about, len(classes), mend)
+    return ready(model, about, mean, std, or_fp32=True), classes
 
 
-def ready(model: nn.Module, about: dict[str, Any], mean: list[float], std: list[float]) -> Trained:
-    """A model on this machine's device, in the precision that its metadata name."""
-    device, resolved = start(about["precision"], deterministic=True)
+def ready(
+    model: nn.Module,
+    about: dict[str, Any],
+    mean: list[float],
+    std: list[float],
+    or_fp32: bool = False,
+) -> Trained:
+    """A model on this machine's device, in the precision that its metadata name, as in `start`."""
+    device, resolved = start(about["precision"], deterministic=True, or_fp32=or_fp32)
     with memory_for("the network"):
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return Trained(model, Normalize(mean, std, device), resolved)

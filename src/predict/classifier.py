@@ -1,7 +1,6 @@
 """A trained network that classifies and explains single pictures."""
 
-import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 
 from src.data.pictures import Picture, to_square
 from src.data.records import Split
-from src.device import cpu_computes
 from src.evaluation.predict import predict
 from src.explanation.gradcam import grad_cam
 from src.explanation.layers import map_layers
@@ -67,20 +65,12 @@ class Classifier:
         return {name: cam[0].cpu().numpy() for name, cam in cams.items()}
 
 
-def in_software(precision: str, device: torch.device) -> bool:
-    """Whether a CPU would compute a precision many times slower than fp32."""
-    return device.type == "cpu" and precision != "fp32" and not cpu_computes(precision)
-
-
 def load_classifier(weights: Path) -> Classifier:
     """The network of a weights file, calibrated where its project has the temperature.
 
     Raises InputError where the weights are missing, damaged or do not name their classes.
     """
     trained, names = load_alone(weights, MEND)
-    if in_software(trained.precision, trained.normalize.device):
-        print("note: so this prediction computes in fp32", file=sys.stderr)
-        trained = replace(trained, precision="fp32")
     layers = map_layers(trained.model)
     try:
         return Classifier(trained, names, layers, temperature_for(weights), "")

@@ -76,9 +76,12 @@ def test_what_a_cpu_computes_in_software_is_computed_in_fp32(
     weights = tmp_path / "model.safetensors"
     save_weights(weights, build_model("resnet18", 4), ABOUT | {"precision": "bf16"})
     for able, expected in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr("src.predict.classifier.cpu_computes", lambda _, able=able: able)
+        monkeypatch.setattr("src.device.cpu_computes", lambda _, able=able: able)
         assert load_classifier(weights).trained.precision == expected
-        assert ("this prediction computes in fp32" in capsys.readouterr().err) is not able
+        told = capsys.readouterr().out
+        assert ("this CPU computes bf16 in software" in told) is not able
+        assert f" threads, {expected}, torch" in told
+        assert "train.precision" not in told
 
 
 def test_a_weights_file_is_enough(weights: Path, classifier: Classifier, tmp_path: Path) -> None:
