@@ -12,6 +12,7 @@ from src.pipeline.errors import InputError, one_line
 os.environ["MPLBACKEND"] = "agg"
 
 INTERRUPTED = 130
+PIPE_CLOSED = 141
 
 
 def run_command(run: Callable[[], int | None]) -> None:
@@ -20,8 +21,14 @@ def run_command(run: Callable[[], int | None]) -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(run())
+        status = run()
+        sys.stdout.flush()
+        sys.exit(status)
     except InputError as error:
         sys.exit(f"error: {one_line(str(error))}")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # As in `… | head -1`. At its end Python writes out what is left, and would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(PIPE_CLOSED)

@@ -1,6 +1,7 @@
 """A command ends with a status and at most a sentence, whatever a name holds."""
 
 import io
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -8,6 +9,7 @@ import pytest
 
 from src.pipeline.command import run_command
 from src.pipeline.errors import InputError, one_line
+from tests.conftest import ROOT
 
 
 def ended(run: Callable[[], int | None]) -> object:
@@ -45,3 +47,18 @@ def test_a_letter_that_the_terminal_lacks_is_an_escape(monkeypatch: pytest.Monke
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "latin-1"))
     ended(lambda: print("Käfer 犬", flush=True))
     assert written.getvalue() == "Käfer \\u72ac\n".encode("latin-1")
+
+
+@pytest.mark.parametrize("ending", ["", ", flush=True"])
+def test_a_reader_that_wants_no_more_is_no_fault(ending: str) -> None:
+    """As in `python -m src.predict photos | head -1`."""
+    code = "input(); from src.pipeline.command import run_command; "
+    code += f"run_command(lambda: print(1{ending}))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout
+    process.stdout.close()
+    _, errors = process.communicate("\n")
+    assert (process.returncode, errors) == (141, "")
