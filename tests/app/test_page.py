@@ -1,18 +1,23 @@
 """What someone sees who drops a picture on the page, with a mouse, a keyboard or a phone."""
 
 import base64
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+from src.app.server import PAGE
 from src.data.pictures import read_picture
 from src.predict.classifier import load_classifier
 from src.predict.report import in_words
+from src.predict.sheet import evidence
 
+CSS = (PAGE / "page.css").read_text()
 DROP = """
 const dataTransfer = new DataTransfer();
 for (const [content, name] of arguments) {
@@ -93,6 +98,7 @@ def test_a_dropped_picture_gets_its_class_and_an_overlay_for_each_layer(
     for _ in range(4):
         page.at("layer").send_keys(Keys.ARROW_LEFT)
         assert page.at("layer").get_attribute("aria-valuetext") == page.text("shown")
+        assert page.at("scale").is_displayed() is (page.text("shown") != "the picture")
         seen[page.text("shown")] = page.shown()
     names = [f"layer{number}: evidence for {first.name}" for number in (4, 3, 2, 1)]
     assert list(seen) == [*names, "the picture"]
@@ -175,6 +181,9 @@ def test_a_keyboard_is_enough(page: Page, photos: Path) -> None:
     assert page.window.switch_to.active_element == page.at("layer")
     page.press(Keys.ARROW_LEFT)
     assert page.text("shown").startswith("layer3: ")
+    page.drop(photos / "a.png")
+    page.wait(lambda: page.text("said").startswith("a.png: "))
+    assert page.window.switch_to.active_element == page.at("file")
 
 
 def test_everything_has_a_name_for_those_who_do_not_see_it(page: Page, photos: Path) -> None:
@@ -187,6 +196,15 @@ def test_everything_has_a_name_for_those_who_do_not_see_it(page: Page, photos: P
     assert page.at("status").aria_role == "status"
     assert page.at("error").get_attribute("role") == "alert"
     assert page.at("status").get_attribute("textContent") == page.text("said")
+
+
+def test_the_scale_has_the_colours_of_the_evidence() -> None:
+    """Those of a map from 0 to 1 over grey."""
+    grey = np.full((5, 5, 3), 128, np.uint8)
+    colours = evidence(grey, np.tile(np.linspace(0, 1, 5), (5, 1)))[0]
+    shown = re.findall("#([0-9a-f]{6})", re.search("gradient(.*);", CSS)[1])
+    found = np.array([list(bytes.fromhex(colour)) for colour in shown])
+    assert np.abs(found - colours).max() <= 1
 
 
 @pytest.mark.parametrize("width", [320, 375, 1200])

@@ -47,6 +47,8 @@ async function take([file, ...others]) {
 }
 
 async function look({ file, note }) {
+  // What is hidden loses the keyboard's focus.
+  if (at("result").contains(document.activeElement)) at("file").focus();
   at("result").hidden = true;
   say({ status: `Looking at ${file.name} … ${note}` });
   const found = await ask(file);
@@ -108,7 +110,9 @@ function showLayer() {
   const words = layer ? `${layer.name}: ${found}` : "the picture";
   at("picture").src = layer ? layer.url : answer.url;
   at("picture").alt = layer ? `${answer.name}, ${words}` : answer.name;
+  // The slider says it to a screen reader.
   at("shown").textContent = words;
+  at("scale").classList.toggle("off", !layer);
   at("layer").setAttribute("aria-valuetext", words);
 }
 
