@@ -5,6 +5,7 @@ answers only under its own name, to its own page, and no other site may read or 
 """
 
 import asyncio
+import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -46,7 +47,9 @@ def listen(port: int) -> socket.socket:
     try:
         return socket.create_server((ADDRESS, port))
     except OSError as error:
-        raise InputError(f"port {port}: cannot be had ({error.strerror}); {other}") from error
+        # Its own words name the address too.
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise InputError(f"port {port}: cannot be had ({reason}); {other}") from error
 
 
 def serve(classifier: Classifier, listener: socket.socket) -> None:

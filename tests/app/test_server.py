@@ -146,7 +146,8 @@ def test_it_listens_on_this_machine_alone() -> None:
     with listen(0) as listener:
         assert listener.getsockname()[0] == "127.0.0.1"
         port = listener.getsockname()[1]
-        with pytest.raises(InputError, match=rf"port {port}: cannot be had \(Address already in"):
+        said = rf"port {port}: cannot be had \(Address already in use\); name another one"
+        with pytest.raises(InputError, match=said):
             listen(port)
     with pytest.raises(InputError, match=r"port 70000: is not 0 to 65535; name another"):
         listen(70000)
