@@ -76,7 +76,7 @@ def as_text(found: Comparison) -> str:
         [
             *lines,
             f"{'difference':{width}}  {100 * counts.difference:+.2f} points "
-            f"(95% interval {100 * low:+.2f} to {100 * high:+.2f}); McNemar's test: p = {p:.2g}",
+            f"(95% interval {100 * low:+.2f} to {100 * high:+.2f}); McNemar's test: p = {p:.3g}",
             verdict(p),
             side_line(a, b, found.sides[0]),
             side_line(b, a, found.sides[1]),
@@ -97,6 +97,7 @@ def side_line(right: str, wrong: str, rows: Sequence[Changed]) -> str:
     """How many images only one run gets right, and which classes the other confuses."""
     pairs = confusions(rows)
     named = [f"{one_line(is_)} for {one_line(said)} {n}" for is_, said, n in pairs[:PAIRS]]
-    named += [f"and {len(pairs) - PAIRS} other pairs"] if len(pairs) > PAIRS else []
+    more = len(pairs) - PAIRS
+    named += [f"and {more} other pair{'s' * (more != 1)}"] if more > 0 else []
     takes = f", where {wrong} takes {', '.join(named)}" if named else ""
     return f"only {right} is right on {len(rows):,} image{'s' * (len(rows) != 1)}{takes}"
