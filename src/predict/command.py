@@ -30,7 +30,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("pictures", nargs="+", help="files, folders, or patterns like 'a/*.jpg'")
     parser.add_argument(
         "--explain",
-        type=Path,
+        type=named,
         metavar="OUT",
         help="draw what speaks for the likeliest class at each layer: "
         "a file.png for one picture, a folder for several",
@@ -42,8 +42,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--weights", type=Path, default=paths.WEIGHTS, help="the weights file (%(default)s)"
+        "--weights", type=named, default=paths.WEIGHTS, help="the weights file (%(default)s)"
     )
+
+
+def named(text: str) -> Path:
+    """The path of an argument; the empty one, say of an unset variable, would mean this folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty")
+    return Path(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -100,11 +107,12 @@ def predict_one(
     Raises InputError where the file cannot be read, or not be explained: the answer then stays.
     """
     from src.data.pictures import read_picture
-    from src.predict.explain import explain
+    from src.predict.explain import explain, memory_for_picture
     from src.predict.report import Result
 
     picture = read_picture(file)
-    results.append(Result(file, classifier.classify(picture), None))
+    with memory_for_picture(f"{file}: the picture"):
+        results.append(Result(file, classifier.classify(picture), None))
     if target:
         results[-1] = explain(classifier, picture, results[-1], target)
 

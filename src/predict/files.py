@@ -12,27 +12,35 @@ Fault = tuple[str, str]  # a name, and the sentence about it
 
 
 def find_pictures(arguments: Sequence[str]) -> tuple[list[Path], list[Fault]]:
-    """The files that the arguments mean, each once, and the arguments that mean none.
+    """The files that the arguments mean, each once, and what means none or cannot be read.
 
     An argument is a file, a folder, whose pictures are taken with those of its subfolders, or a
     pattern such as 'photos/*.jpg', for shells that do not expand it.
     """
     found: dict[Path, None] = {}
-    faults = []
+    faults: list[Fault] = []
     for argument in arguments:
         try:
-            found |= dict.fromkeys(meant_by(argument))
+            found |= dict.fromkeys(meant_by(argument, faults))
         except InputError as error:
             faults.append((argument, str(error)))
     return list(found), faults
 
 
-def meant_by(argument: str) -> list[Path]:
-    """The files of one argument, sorted; InputError where a folder or a pattern has none."""
+def meant_by(argument: str, faults: list[Fault]) -> list[Path]:
+    """The files of one argument, sorted; faults: gets one for each folder that cannot be read.
+
+    Raises InputError where a folder or a pattern has no file.
+    """
+    if not argument:
+        # It would mean this folder.
+        raise InputError("a picture's name is empty; name a file or a folder")
     path = Path(argument)
     # The methods of Path raise where the system refuses to look; reading tells why.
     if os.path.isdir(path):  # noqa: PTH112
-        if inside := sorted(pictures_in(path)):
+        unread: list[Fault] = []
+        if (inside := sorted(pictures_in(path, unread))) or unread:
+            faults += unread
             return inside
         raise InputError(f"{argument}: holds no picture; name a folder with pictures")
     # A file may have a name that looks like a pattern.
@@ -45,10 +53,18 @@ def meant_by(argument: str) -> list[Path]:
     raise InputError(f"{argument}: no file has a name like this; check the pattern")
 
 
-def pictures_in(folder: Path) -> Iterator[Path]:
-    """The files in a folder and its subfolders that are named like pictures and not hidden."""
+def pictures_in(folder: Path, unread: list[Fault]) -> Iterator[Path]:
+    """The files in a folder and its subfolders that are named like pictures and not hidden.
+
+    unread: gets a fault for each folder that cannot be read.
+    """
+
+    def refused(error: OSError) -> None:
+        name = str(error.filename)
+        unread.append((name, f"{name}: cannot be read ({error.strerror}); make it readable"))
+
     # Path.rglob raises where the system refuses to look.
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=refused):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for path in (Path(place, name) for name in names if not name.startswith(".")):
             if path.suffix.lower() in SUFFIXES and os.path.isfile(path):  # noqa: PTH113

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm.utils import disp_len
+
 from src.pipeline.errors import one_line
 from src.predict.classifier import Classifier, Guess
 from src.predict.files import Fault
@@ -48,12 +50,17 @@ def table(results: Sequence[Result], classifier: Classifier) -> str:
         for r in results
     ]
     columns = zip(header, *rows, strict=True)
-    widths = [max(map(len, column)) for column in columns]
+    widths = [max(map(disp_len, column)) for column in columns]
     lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(fill(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in [header, *rows]
     ]
     return "\n".join(lines)
+
+
+def fill(cell: str, width: int) -> str:
+    """The cell, as wide as its column on a terminal, where some letters take two places."""
+    return cell + " " * (width - disp_len(cell))
 
 
 def caveat(classifier: Classifier) -> str:

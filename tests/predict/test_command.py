@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from src.data.dataset import read_classes, read_split
-from src.data.pictures import read_picture
+from src.data.pictures import read_picture, to_square
 from src.explanation.subject import load_logits
 from src.network.resnet import build_model
 from src.network.weights import save_weights
@@ -117,6 +117,31 @@ def test_too_little_memory_for_an_explanation_is_that_picture_s_fault(
     assert status == 1
     assert out.splitlines()[1].startswith(str(photos / "a.png"))
     assert f"error: {photos / 'a.png'}: its explanation does not fit " in err
+
+
+def test_too_little_memory_for_a_picture_is_that_picture_s_fault(
+    predict, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+
+    def fail_at_first(picture: np.ndarray) -> np.ndarray:
+        seen.append(picture)
+        if len(seen) == 1:
+            raise MemoryError
+        return to_square(picture)
+
+    monkeypatch.setattr("src.predict.classifier.to_square", fail_at_first)
+    status, out, err = predict(photos)
+    assert status == 1
+    assert len(re.findall("^/.*%", out, re.MULTILINE)) == 2
+    assert f"error: {photos / 'a.png'}: the picture does not fit this machine's memory; " in err
+
+
+@pytest.mark.parametrize("option", ["--explain", "--weights"])
+def test_an_empty_name_is_not_this_folder(option: str, predict, photos: Path) -> None:
+    status, _, err = predict(option, "", photos / "a.png")
+    assert status == 2
+    assert f"argument {option}: is empty" in err
 
 
 def test_a_class_in_letters_that_the_font_lacks_is_drawn_by_its_number(

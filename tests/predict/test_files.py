@@ -1,5 +1,7 @@
 """Arguments become picture files, each once; what means none is told."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,26 @@ def test_what_means_no_picture_is_told_and_the_rest_goes_on(photos: Path, tmp_pa
         (str(tmp_path), f"{tmp_path}: holds no picture; name a folder with pictures"),
         (f"{photos}/*.bmp", f"{photos}/*.bmp: no file has a name like this; check the pattern"),
     ]
+
+
+def test_an_empty_name_is_not_this_folder() -> None:
+    assert find_pictures([""]) == ([], [("", "a picture's name is empty; name a file or a folder")])
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read any, so the system's refusal is put in its place."""
+    closed, scandir = photos / "old", os.scandir
+
+    def refuse(place: str) -> object:
+        if Path(place) == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    fault = (str(closed), f"{closed}: cannot be read (Permission denied); make it readable")
+    assert find_pictures([str(closed)]) == ([], [fault])
+    found, faults = find_pictures([str(photos)])
+    assert [path.name for path in found] == ["a.png", "b [1].JPG"]
+    assert faults == [fault]

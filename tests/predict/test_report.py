@@ -26,6 +26,15 @@ def test_each_picture_is_a_line(classifier: Classifier) -> None:
     ]
 
 
+def test_columns_stand_below_each_other_where_letters_are_wide(classifier: Classifier) -> None:
+    results = [Result(Path(name), SURE[:1], None) for name in ("日本.png", "a.png")]
+    assert table(results, classifier).splitlines() == [
+        "picture   likeliest",
+        "日本.png  cat 91.2%",
+        "a.png     cat 91.2%",
+    ]
+
+
 def test_a_name_breaks_no_line_and_commands_no_terminal(classifier: Classifier) -> None:
     name = os.fsdecode(b"new\nline \xff.png")
     guesses = [Guess("c\x1b[2Jat", 0, 0.9), Guess("d\tog", 1, 0.1)]
