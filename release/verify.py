@@ -102,8 +102,13 @@ def differing_machine(result: dict[str, Any], precision: str) -> list[str]:
 
 def difference(name: str, here: Any, published: Any) -> str:
     if name == "capabilities":
-        apart = sorted(set(here.split()) ^ set(published.split()))
-        return f"the CPU can do {', '.join(apart)} on one side only"
+        mine, theirs = set(here.split()), set(published.split())
+        # Names and sizes are not instruction sets, but are told where nothing else differs.
+        sets = {word for word in mine ^ theirs if word.islower() and "=" not in word}
+        lacks, has = sorted(sets & theirs), sorted(sets & mine)
+        said = [f"lacks {', '.join(lacks)}"] if lacks else []
+        said += [f"has {', '.join(has)}"] if has else []
+        return f"the CPU {' and '.join(said) or f'has {here} for {published}'}"
     return f"{name} {here} for {published}"
 
 

@@ -17,6 +17,7 @@ from release.verify import (
     check_result,
     check_training,
     compare,
+    difference,
     differing_machine,
     same_files,
     table,
@@ -77,8 +78,16 @@ def test_what_decides_the_last_bits_is_named(done: Path, monkeypatch: pytest.Mon
     if device.type == "cpu":
         able = f"{result['capabilities']} avx1024"
         assert differing_machine(result | {"capabilities": able}, precision) == [
-            "the CPU can do avx1024 on one side only"
+            "the CPU lacks avx1024"
         ]
+
+
+def test_instruction_sets_are_named_before_names_and_sizes() -> None:
+    here, published = "avx2 cpu_name=AMD EPYC l2=1", "amx avx512 cpu_name=Intel Xeon l2=2"
+    assert difference("capabilities", here, published) == "the CPU lacks amx, avx512 and has avx2"
+    assert difference("capabilities", "avx2 l2=1", "avx2 l2=2") == (
+        "the CPU has avx2 l2=1 for avx2 l2=2"
+    )
 
 
 def test_the_files_that_differ_are_named(published: Path, clone: Path) -> None:
