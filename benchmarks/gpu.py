@@ -83,7 +83,8 @@ def measure(sitting: Sitting, question: str, deadline: float) -> Values:
     flags = ["--dry"] if sitting.dry else []
     path = str(sitting.answers.path.absolute())
     command = [sys.executable, "-u", "-m", "benchmarks.gpu_measures", question, path, *flags]
-    finish(command, ROOT, deadline, sitting.log)
+    # A GPU's loader has processes of its own, so a dry one has too.
+    finish(command, ROOT, deadline, sitting.log, **({"WORKERS": "1"} if sitting.dry else {}))
     return {}
 
 

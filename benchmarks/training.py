@@ -90,7 +90,7 @@ def torch_model() -> nn.Module:
 
 
 def serve(connection: Connection, name: str, images: int) -> None:
-    """Run in another process: take a number of steps, send a loop's rate over them, repeat."""
+    """Run in another process: take a number of steps, send a loop's rate over them; 0 ends it."""
     # Else this spawned process would spawn its loader's workers too, which takes seconds an epoch.
     set_start_method(None, force=True)
     set_threads()
@@ -99,8 +99,8 @@ def serve(connection: Connection, name: str, images: int) -> None:
     batch_size = min(batch_size, images)
     steps = loop(torch_model(), data.train, batch_size, device)
     with suppress(EOFError):
-        while True:
-            connection.send(rate(steps, connection.recv(), batch_size, waiting(device)))
+        while count := connection.recv():
+            connection.send(rate(steps, count, batch_size, waiting(device)))
 
 
 @contextmanager
@@ -124,8 +124,11 @@ def elsewhere(name: str, images: int) -> Iterator[Rate]:
         measured(1)  # the process finishes its start-up before anything is measured
         yield measured
     finally:
-        here.close()
+        # A loader process that was forked meanwhile has this end too, so closing it tells nothing.
+        with suppress(BrokenPipeError):
+            here.send(0)
         process.join()
+        here.close()
 
 
 def our_rate(data: TrainingData, settings: Settings, batch_size: int, wait: Wait) -> Rate:
@@ -157,7 +160,8 @@ def training_rates(
     """
     steps = steps or steps_a_rate(settings)
     names = list(OTHERS) if settings.device.type == "cuda" else ["usual script"]
-    # Our workers make batches while other loops run, which would flatter the rate of ours.
+    # Our workers make batches while other loops run, which would flatter the rate of ours. To take
+    # these first is enough where the loader keeps up with the step: see the loader's own rate.
     waiting = settings.workers * PREFETCH
     running: dict[str, Rate] = {
         f"{OURS}, batch {size}" if place else OURS: our_rate(data, settings, size, wait)
@@ -179,11 +183,12 @@ def training_rates(
 def loader_rate(data: TrainingData, settings: Settings, workers: int, wait: Wait) -> float:
     augmented = Augmented(data.train, settings.augment)
     count = 4 * (len(data.train) // BATCH)
-    keys = BatchKeys(len(data.train), BATCH, 0, 0, count)
+    # The first batch waits for the workers to start, and others are ready before it is taken.
+    ahead = 1 + workers * PREFETCH
+    keys = BatchKeys(len(data.train), BATCH, 0, 0, ahead + count)
     batches = iter(augmented_batches(augmented, keys, workers, settings.device))
-    # The first batch waits for the workers to start.
-    rate(batches, 1, BATCH, wait)
-    return rate(batches, count - 1, BATCH, wait)
+    rate(batches, ahead, BATCH, wait)
+    return rate(batches, count, BATCH, wait)
 
 
 def network_rates(data: TrainingData, settings: Settings, wait: Wait) -> dict[str, float]:
@@ -202,15 +207,18 @@ def network_rates(data: TrainingData, settings: Settings, wait: Wait) -> dict[st
             predict(Trained(model, normalize, settings.precision), few)
             yield
 
-    def explanations(network: nn.Module = model) -> Iterator[None]:
+    def explanations() -> Iterator[None]:
         while True:
-            grad_cam(network, ["layer1", "layer2", "layer3", "layer4"], images, targets)
+            grad_cam(model, ["layer1", "layer2", "layer3", "layer4"], images, targets)
             yield
 
+    # The first of each finds its kernels and memory. Each explains 100 images, a moment on a GPU.
     rate(evaluations(), 1, seen, wait)
+    rate(explanations(), 1, len(images), wait)
+    steps = 20 if device.type == "cuda" else 2
     return {
         "evaluation": rate(evaluations(), 2, seen, wait),
-        "Grad-CAM, four layers, fp32": rate(explanations(), 2, len(images), wait),
+        "Grad-CAM, four layers, fp32": rate(explanations(), steps, len(images), wait),
     }
 
 

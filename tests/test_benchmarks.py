@@ -156,6 +156,17 @@ def test_another_loop_starts_its_loader_as_its_users_do(monkeypatch: pytest.Monk
     assert len(sent) == 1
 
 
+def test_another_loop_ends_though_a_loader_process_has_its_pipe() -> None:
+    """One that is forked meanwhile, as our loader's are."""
+    with training.elsewhere("usual script", 4) as measured:
+        loader = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        loader.start()
+        assert measured(1) > 0
+    assert loader.is_alive()
+    loader.kill()
+    loader.join()
+
+
 def test_a_large_sample_repeats_the_images() -> None:
     data = sample(DRAWN + 5)
     assert len(data.train) == DRAWN + 5
