@@ -36,6 +36,8 @@ own |= {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
 own |= {name for name in os.environ if name.startswith("DVC_")}
 for name in own & os.environ.keys():
     del os.environ[name]
+# What the tests know of bits, threads and times holds on a CPU; those that need a GPU name it.
+os.environ["DEVICE"] = "cpu"
 GIT = {
     "commit.gpgsign": "false",
     "tag.gpgsign": "false",
@@ -174,3 +176,9 @@ def run(
     if check and result.returncode:
         raise AssertionError(f"{' '.join(command)}\n{result.stdout}\n{result.stderr}")
     return result
+
+
+def skip_without(commit: str) -> None:
+    known = run(ROOT, "git", "cat-file", "-e", f"{commit}^{{commit}}", check=False)
+    if known.returncode:
+        pytest.skip(f"this copy lacks commit {commit[:7]}: it is not a full git clone")

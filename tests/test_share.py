@@ -31,7 +31,8 @@ class Properties:
 def gpus(
     monkeypatch: pytest.MonkeyPatch, *capabilities: tuple[int, int], built: list[str] = CUDA_13
 ) -> None:
-    """A machine with GPUs of these capabilities, and a torch built for some."""
+    """A machine with GPUs of these capabilities, and a torch built for some; none is named."""
+    monkeypatch.delenv("DEVICE", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(capabilities))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(capabilities))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capabilities[index])
