@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import torch
 
@@ -154,11 +154,11 @@ def gpu_of(usable: Sequence[int]) -> torch.device:
 
 
 class Claim(NamedTuple):
-    """A GPU's place in a list, how many other jobs have it too, and the locked file's number."""
+    """A GPU's place in a list, how many other jobs have it too, and the locked file."""
 
     place: int
     others: int
-    lock: int
+    lock: IO[str]
 
 
 # A process keeps what it has claimed until it ends.
@@ -181,12 +181,18 @@ def claim(names: tuple[str, ...]) -> Claim:
         ) from error
 
 
-def locked(path: Path) -> int | None:
-    """The number of the file, locked until it is closed; None where another process has it."""
-    number = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+def locked(path: Path) -> IO[str] | None:
+    """The file, locked until it is closed; None where another process has it."""
+    file = open(path, "a", opener=private)  # noqa: SIM115
     try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(number)
+        file.close()
         return None
-    return number
+    # Otherwise the loader's workers would hold it for seconds after this process was killed.
+    os.register_at_fork(after_in_child=file.close)
+    return file
+
+
+def private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -202,7 +203,7 @@ def test_jobs_take_gpus_of_their_own(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == ""
     others += [take(), take()]
     assert [(each.place, each.others) for each in others] == [(0, 0), (0, 1), (1, 1)]
-    os.close(others.pop(0).lock)
+    others.pop(0).lock.close()
     assert take()[:2] == (0, 0)
 
 
@@ -225,9 +226,18 @@ def test_a_job_that_must_share_says_so(
 
 
 def test_a_killed_job_leaves_its_gpu(two_gpus: Path) -> None:
-    program = "import sys; from src import share; print(share.claim(('GPU-0', 'GPU-1'))[:2])"
+    """At once, though its loader's processes live for seconds."""
+    program = """
+import multiprocessing, sys, time
+from src import share
+place, others, _ = share.claim(("GPU-0", "GPU-1"))
+loader = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+loader.start()
+print(place, others, loader.pid, flush=True)
+sys.stdin.read()
+"""
     job = subprocess.Popen(
-        [sys.executable, "-c", f"{program}; sys.stdout.flush(); sys.stdin.read()"],
+        [sys.executable, "-c", program],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(two_gpus)},
         text=True,
@@ -236,12 +246,17 @@ def test_a_killed_job_leaves_its_gpu(two_gpus: Path) -> None:
     )
     try:
         assert job.stdout
-        assert job.stdout.readline() == "(0, 0)\n"
+        place, others, loader = map(int, job.stdout.readline().split())
+        assert (place, others) == (0, 0)
         assert take()[:2] == (1, 0)
     finally:
         job.kill()
+        job.wait()
+    try:
+        assert take()[:2] == (0, 0)
+    finally:
+        os.kill(loader, signal.SIGKILL)
         job.communicate()
-    assert take()[:2] == (0, 0)
 
 
 def test_without_jobs_nothing_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
