@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from src.data.dataset import TrainingData
 from src.pipeline.stop import Stopped, StopRequest
-from src.training.checkpoint import Checkpoint
+from src.training.checkpoint import Checkpoint, State
 from src.training.history import EpochLog, Row, epoch_line
 from src.training.run import Run, Settings
 from src.training.schedule import Rates
@@ -34,11 +34,12 @@ def fit(
     restore(run, checkpoint, on_epoch)
     first = run.step
     with StopRequest() as stop, progress(run) as bar:
+        epoch = Epoch(run, stop, on_epoch)
         try:
-            train(run, checkpoint, stop, on_epoch, bar)
+            train(epoch, checkpoint, bar)
         except Stopped:
             run.check_finite()
-            checkpoint.save(run.state())
+            checkpoint.save(epoch.state())
             raise
     if run.step > first:
         checkpoint.save(run.state())
@@ -65,11 +66,9 @@ def restore(run: Run, checkpoint: Checkpoint, on_epoch: EpochLog) -> None:
     on_epoch.restore(run.history)
 
 
-def train(
-    run: Run, checkpoint: Checkpoint, stop: StopRequest, on_epoch: EpochLog, bar: "tqdm[Any]"
-) -> None:
+def train(epoch: "Epoch", checkpoint: Checkpoint, bar: "tqdm[Any]") -> None:
     """The steps that are still to come, with what belongs between them."""
-    epoch = Epoch(run, stop, on_epoch)
+    run = epoch.run
     # A stop during validation leaves a full epoch that is not closed.
     if run.epoch_is_full():
         epoch.close()
@@ -82,36 +81,41 @@ def train(
             run.check_finite()
         if run.epoch_is_full():
             epoch.close()
-            if run.has_stalled():
+            if run.has_stalled() and run.step < run.total_steps:
                 tqdm.write(f"stopped early after epoch {len(run.history)}, as train.stop asks")
                 return
         if checkpoint.due():
             run.check_finite()
-            checkpoint.save(run.state())
-        stop.check()
+            checkpoint.save(epoch.state())
+        epoch.stop.check()
 
 
 class Epoch:
-    """The clock of the epoch that is being trained."""
+    """The clock of the epoch that is being trained, by one process or several in turn."""
 
     def __init__(self, run: Run, stop: StopRequest, on_epoch: EpochLog) -> None:
         self.run, self.stop, self.on_epoch = run, stop, on_epoch
-        self.start()
+        self.began = time.perf_counter() - run.spent
 
-    def start(self) -> None:
-        self.began, self.first = time.perf_counter(), self.run.step
+    def seconds(self) -> float:
+        return time.perf_counter() - self.began
+
+    def state(self) -> State:
+        """That of the run, with the time that its epoch has taken so far."""
+        self.run.spent = self.seconds()
+        return self.run.state()
 
     def close(self) -> None:
         """Validate and report; the next epoch begins."""
         run, train = self.run, self.run.settings.train
         # Waits for the device: the steps that it still has to do are this epoch's.
         run.check_finite()
-        speed = (run.step - self.first) * train.batch_size / (time.perf_counter() - self.began)
+        speed = run.per_epoch * train.batch_size / self.seconds()
         row = run.end_epoch(self.stop.check)
-        seconds = time.perf_counter() - self.began
+        seconds = self.seconds()
         tqdm.write(epoch_line(row, train.epochs, seconds, speed))
         self.on_epoch(run.history, {"seconds": seconds, "images_per_second": speed})
-        self.start()
+        run.spent, self.began = 0.0, time.perf_counter()
 
 
 def progress(run: Run) -> "tqdm[Any]":

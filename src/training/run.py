@@ -90,6 +90,11 @@ class Run:
         self.optimizer = make_optimizer(model, settings.optimizer, rates.start)
         self.per_epoch = max(1, len(data.train) // train.batch_size)
         self.total_steps = train.epochs * self.per_epoch
+        if self.total_steps < len(train.resolution):
+            raise InputError(
+                f"train.resolution: {len(train.resolution)} sizes are too many for "
+                f"{self.total_steps} steps, of which each size gets a share (params.yaml)"
+            )
         self.scheduler = build_scheduler(self.optimizer, train, rates, self.per_epoch)
         mixed = train.mix.kind != "none"
         self.mixture = Mixture(train.mix, settings.seed, device) if mixed else None
@@ -112,6 +117,7 @@ class Run:
         )
         self.step = 0
         self.history: list[Row] = []
+        self.spent = 0.0  # seconds, on the steps of an epoch that is not closed
 
     @property
     def result(self) -> nn.Module:
@@ -166,9 +172,17 @@ class Run:
         return self.step // self.per_epoch > len(self.history)
 
     def has_stalled(self) -> bool:
-        """Whether train.stop ends the training here."""
-        stop = self.settings.train.stop
-        return stop is not None and stalled([row["val_loss"] for row in self.history], stop)
+        """Whether train.stop ends the training here, by the losses at the last image size."""
+        train = self.settings.train
+        if train.stop is None:
+            return False
+        ends = enumerate(self.history, start=1)
+        losses = [
+            row["val_loss"]
+            for epoch, row in ends
+            if self.side(epoch * self.per_epoch - 1) == train.resolution[-1]
+        ]
+        return stalled(losses, train.stop)
 
     def end_epoch(self, check_stop: Callable[[], None]) -> Row:
         """Validate, step the plateau, and note the epoch's row."""
@@ -208,6 +222,7 @@ class Run:
         return tensors, {
             "step": self.step,
             "history": self.history,
+            "spent": self.spent,
             "lr": self.lr,
             "scheduler": finite,
             "scaler": self.compute.scaler.state_dict(),
@@ -223,6 +238,7 @@ class Run:
             self.optimizer.state[parameter]["momentum_buffer"].copy_(tensors[f"momentum.{name}"])
         self.compute.sums.copy_(tensors["sums"])
         self.step, self.history = values["step"], values["history"]
+        self.spent = values["spent"]
         self.compute.done.fill_(self.step)
         self.scheduler.load_state_dict(values["scheduler"])
         self.compute.scaler.load_state_dict(values["scaler"])

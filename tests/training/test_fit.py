@@ -66,19 +66,6 @@ def test_the_last_good_checkpoint_stays_after_divergence(tmp_path: Path) -> None
     assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
 
 
-def test_stopped_after_the_last_step(tmp_path: Path) -> None:
-    """All is done but the files: DVC deletes them when the stage starts again."""
-    wanted = params()
-    history, model = train(tmp_path, wanted, seconds=1e-9)
-    table = (tmp_path / "training.csv").read_bytes()
-    (tmp_path / "training.csv").unlink()
-    again, other = train(tmp_path, wanted)
-    assert again == history
-    assert (tmp_path / "training.csv").read_bytes() == table
-    before, after = model.state_dict(), other.state_dict()
-    assert all(torch.equal(before[name], after[name]) for name in before)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_finishes_the_step_and_saves(number: int, tmp_path: Path) -> None:
     before = signal.getsignal(number)
@@ -197,11 +184,31 @@ def test_train_stop_ends_a_hopeless_run(tmp_path: Path) -> None:
     assert model.steps == 0
 
 
+def test_train_stop_goes_by_the_losses_at_the_last_size(tmp_path: Path) -> None:
+    """Else a run could end before it has ever seen the size of the test images."""
+    stop = {"patience": 1, "min_delta": 0.01}
+    history, _ = train(tmp_path, params(epochs=12, resolution=[16, 32], stop=stop), 1e-9)
+    assert len(history) == 6 + 3
+
+
+def test_a_run_that_stalls_at_its_last_epoch_was_not_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop = {"patience": 1, "min_delta": 0.01}
+    for epochs in (3, 4):
+        history, _ = train(tmp_path / str(epochs), params(epochs=epochs, stop=stop), 1e-9)
+        assert len(history) == 3
+        assert ("stopped early after epoch 3" in capsys.readouterr().out) is (epochs == 4)
+
+
 def test_the_final_state_outlives_the_run(tmp_path: Path) -> None:
-    """DVC may fail to record its result; then nothing is trained again."""
+    """DVC deletes the files when the stage starts again, and may have failed to record them."""
     history, model = train(tmp_path, params(), seconds=3600)
+    table = (tmp_path / "training.csv").read_bytes()
+    (tmp_path / "training.csv").unlink()
     again, other = train(tmp_path, params(), seconds=3600)
     assert again == history
     assert other.steps == 0
+    assert (tmp_path / "training.csv").read_bytes() == table
     before, after = model.state_dict(), other.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)

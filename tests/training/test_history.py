@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,11 +12,12 @@ import pytest
 
 from src.pipeline.files import read_numbers
 from src.pipeline.params import Params
+from src.pipeline.stop import Stopped
 from src.training.history import EpochLog, summary
 from src.training.run import Run
 from src.training.validation import validate
 from tests.conftest import tiny_data, tiny_values
-from tests.tiny import params, train
+from tests.tiny import TinyNet, params, train
 
 
 def test_files_after_each_epoch(tmp_path: Path) -> None:
@@ -38,9 +41,11 @@ def test_files_after_each_epoch(tmp_path: Path) -> None:
     assert all(row["images_per_second"] > 0 and row["seconds"] > 0 for row in epochs)
 
 
+@pytest.mark.parametrize("stopped_in", [None, 1, 14, 20])
 def test_seconds_are_of_the_whole_epoch_and_speed_of_its_steps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stopped_in: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also of an epoch that was stopped in the middle and gone on with an hour later."""
     clock = [0.0]
 
     def taking(seconds: float, work: Any) -> Any:
@@ -53,8 +58,17 @@ def test_seconds_are_of_the_whole_epoch_and_speed_of_its_steps(
     monkeypatch.setattr("src.training.fit.time", SimpleNamespace(perf_counter=lambda: clock[0]))
     monkeypatch.setattr(Run, "train_step", taking(1.0, Run.train_step))
     monkeypatch.setattr("src.training.run.validate", taking(7.0, validate))
+    if stopped_in:
+        model = TinyNet()
+        model.fc.register_forward_hook(
+            lambda *_: os.kill(os.getpid(), signal.SIGTERM) if model.steps == stopped_in else None
+        )
+        with pytest.raises(Stopped):
+            train(tmp_path, params(epochs=2), model=model)
+        clock[0] += 3600
     train(tmp_path, params(epochs=2))
-    _, *epochs = map(json.loads, (tmp_path / "train.jsonl").read_text().splitlines())
+    lines = map(json.loads, (tmp_path / "train.jsonl").read_text().splitlines())
+    epochs = [line for line in lines if "epoch" in line]
     assert [row["seconds"] for row in epochs] == [10 * 1.0 + 7.0] * 2
     assert [row["images_per_second"] for row in epochs] == [16.0] * 2
 

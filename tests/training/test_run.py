@@ -56,6 +56,11 @@ def test_an_epochs_row_counts_its_steps_and_validates_at_their_size(
     assert {(training, side) for training, side, _ in seen[11:]} == {(True, 32), (False, 32)}
 
 
+def test_each_size_needs_a_step() -> None:
+    with pytest.raises(InputError, match=r"^train.resolution: 3 sizes are too many for 2 steps"):
+        new_run(params(epochs=1, batch_size=80, resolution=[16, 24, 32]))
+
+
 def advance(run: Run, steps: int) -> None:
     for images, labels in itertools.islice(run.batches(), steps):
         run.train_step(images, labels)
@@ -99,6 +104,7 @@ def ends_alike(wanted: Params, precision: str, tmp_path: Path) -> None:
     advance(second, 16)
     assert second.history == whole.history
     assert second.lr == whole.lr
+    assert second.compute.scaler.state_dict() == whole.compute.scaler.state_dict()
     assert len({row["lr"] for row in whole.history}) > 1
     for ours, theirs in ((whole.model, second.model), (whole.result, second.result)):
         for name, value in ours.state_dict().items():
