@@ -90,6 +90,7 @@ def build_scheduler(optimizer: Optimizer, train: Train, rates: Rates, per_epoch:
             threshold=plateau.threshold,
             cooldown=plateau.cooldown,
             min_lr=rates.floor,
+            eps=0.0,  # torch's own would leave out falls of less than 1e-8
         )
     if train.schedule == "cosine":
         return CosineAnnealingLR(optimizer, steps, eta_min=rates.floor)
@@ -98,8 +99,9 @@ def build_scheduler(optimizer: Optimizer, train: Train, rates: Rates, per_epoch:
         return CyclicLR(optimizer, rates.floor, rates.peak, half, cycle_momentum=False)
     # The scheduler is stepped after each batch, the last one too.
     total, cycle = steps + 1, train.one_cycle
-    # Where it ends on the very first step, OneCycleLR divides by its length, zero.
-    warmup = cycle.warmup * (1 + 1e-9) if cycle.warmup * total == 1 else cycle.warmup
+    # It lasts beyond the first step, whose rate would else lie near the peak, and where it ended on
+    # that step OneCycleLR would divide by its length, zero.
+    warmup = max(cycle.warmup, (1 + 1e-9) / total)
     return OneCycleLR(
         optimizer,
         rates.peak,

@@ -48,6 +48,16 @@ def test_one_cycle_may_warm_up_for_a_single_step() -> None:
     assert with_ten_steps[1] == pytest.approx(0.09, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "warmup"), [(160, 0.25), (80, 0.25), (16, 0.09), (32, 1 / 6 - 1e-12)]
+)
+def test_one_cycle_begins_at_its_first_rate(batch_size: int, warmup: float) -> None:
+    """Also where the warm-up would end before the first step does."""
+    cycle = {"warmup": warmup, "start_factor": 0.04, "end_factor": 0.0004}
+    found = lrs("one_cycle", epochs=1, batch_size=batch_size, one_cycle=cycle)
+    assert found[0] == pytest.approx(0.1 * 0.04)
+
+
 def test_cosine_falls_from_lr_to_zero() -> None:
     rates = lrs("cosine", epochs=4)
     assert rates[0] == 0.1
@@ -160,6 +170,16 @@ def test_training_has_stalled(
     losses: list[float], patience: int, min_delta: float, ends: bool
 ) -> None:
     assert stalled(losses, Stop(patience=patience, min_delta=min_delta)) == ends
+
+
+def test_a_plateau_lowers_small_rates_too() -> None:
+    """torch leaves out falls below 1e-8, unless it is told otherwise."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-8)
+    wanted = params(plateau=plateau(factor=0.5, patience=0))
+    scheduler = build_scheduler(optimizer, wanted.train, rates(wanted, 1e-8), per_epoch=10)
+    for _ in range(3):
+        scheduler.step(1.0)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-8 / 4)
 
 
 def test_plateau_goes_no_lower_than_min_lr_and_by_its_threshold() -> None:
