@@ -21,6 +21,7 @@ from torch import Tensor
 from src.data.tensors import load_tensors, save_tensors
 from src.pipeline.errors import InputError
 from src.pipeline.files import read_json, write_json
+from src.pipeline.lock import md5
 from src.pipeline.params import Train
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
@@ -37,9 +38,10 @@ def fingerprint(decisive: Decisive) -> str:
 def without_epochs(decisive: Decisive, train: Train) -> dict[str, Any]:
     """`decisive`, less train.epochs where a longer run begins exactly as a shorter one does.
 
-    That is so with plateau at one image size: no step then depends on the number of epochs.
+    That is so with plateau and cyclic at one image size: no step then depends on the number of
+    epochs.
     """
-    alike = train.schedule == "plateau" and len(set(train.resolution)) == 1
+    alike = train.schedule in {"plateau", "cyclic"} and len(set(train.resolution)) == 1
     return {key: value for key, value in decisive.items() if not (alike and key == EPOCHS)}
 
 
@@ -95,7 +97,7 @@ class Checkpoint:
 
         epochs: train.epochs; weights: the file that was written.
         """
-        result = {"epochs": epochs, "weights": digest(weights)}
+        result = {"epochs": epochs, "weights": md5(weights)}
         write_json(self.about, {"decisive": self.decisive, "result": result})
         for about in self.folder.glob("*.json"):
             if about != self.about and known(about).get("recorded"):
@@ -119,11 +121,6 @@ class Checkpoint:
         print(f"{self.path} is removed: {why}", flush=True)
         self.path.unlink(missing_ok=True)
         self.about.unlink(missing_ok=True)
-
-
-def digest(path: Path) -> str:
-    """The md5 of a file, as in dvc.lock."""
-    return hashlib.md5(path.read_bytes()).hexdigest()
 
 
 def known(about: Path) -> dict[str, Any]:

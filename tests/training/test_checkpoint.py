@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from src.pipeline.errors import InputError
-from src.training.checkpoint import Checkpoint, digest, fingerprint, only_trainer, without_epochs
+from src.pipeline.lock import md5
+from src.training.checkpoint import Checkpoint, fingerprint, only_trainer, without_epochs
 from tests.tiny import DECISIVE, params
 
 STATE = ({"weight": torch.arange(4.0)}, {"step": 7, "rate": 0.1 + 0.2})
@@ -147,19 +148,19 @@ def test_a_finished_state_stays_until_its_result_is_recorded(tmp_path: Path) -> 
     for recorded in (None, "another"):
         checkpoint.drop_recorded(30, recorded)
         assert checkpoint.load() is not None
-    checkpoint.drop_recorded(30, digest(tmp_path / "weights"))
+    checkpoint.drop_recorded(30, md5(tmp_path / "weights"))
     assert checkpoint.load() is None
     assert not list((tmp_path / "resume").iterdir())
 
 
 def test_a_recorded_state_stays_for_a_longer_run(tmp_path: Path) -> None:
     checkpoint = finished(tmp_path, DECISIVE, 30, b"weights")
-    checkpoint.drop_recorded(60, digest(tmp_path / "weights"))
+    checkpoint.drop_recorded(60, md5(tmp_path / "weights"))
     assert checkpoint.load() is not None
     # What goes on from there has no result of its own yet, and is not taken for recorded.
     checkpoint.save(STATE)
-    checkpoint.drop_recorded(60, digest(tmp_path / "weights"))
-    checkpoint.drop_recorded(30, digest(tmp_path / "weights"))
+    checkpoint.drop_recorded(60, md5(tmp_path / "weights"))
+    checkpoint.drop_recorded(30, md5(tmp_path / "weights"))
     assert checkpoint.load() is not None
 
 
@@ -170,7 +171,7 @@ def test_of_recorded_states_the_newest_stays(tmp_path: Path) -> None:
     lost = finished(tmp_path, DECISIVE | {"threads": 1}, 30, b"lost")
     recorded = finished(tmp_path, DECISIVE | {"threads": 2}, 30, b"recorded")
     newest = Checkpoint(tmp_path / "resume", DECISIVE | {"threads": 3}, 60)
-    newest.drop_recorded(30, digest(tmp_path / "weights"))
+    newest.drop_recorded(30, md5(tmp_path / "weights"))
     newest.save(STATE)
     newest.finish(30, tmp_path / "weights")
     left = {path.stem for path in (tmp_path / "resume").glob("*.safetensors")}
@@ -220,7 +221,7 @@ def test_another_number_of_epochs_begins_anew_and_says_why(
         ("plateau", [16, 32], False),
         ("cosine", [32], False),
         ("one_cycle", [32], False),
-        ("cyclic", [32], False),
+        ("cyclic", [32], True),
     ],
 )
 def test_where_the_number_of_epochs_decides_no_earlier_step(
