@@ -156,6 +156,5 @@ def test_a_finished_run_returns_the_mean_again(tmp_path: Path) -> None:
     assert torch.equal(first.fc.weight, again.fc.weight)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("decay", [0.9])
-def test_the_mean_needs_no_gradients(decay: float) -> None:
-    assert not any(p.requires_grad for p in Average(TinyNet(), decay).model.parameters())
+def test_the_mean_needs_no_gradients() -> None:
+    assert not any(p.requires_grad for p in Average(TinyNet(), DECAY).model.parameters())
