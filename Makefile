@@ -39,6 +39,8 @@ help:
 $(READY): requirements.txt
 	@$(OUTSIDE) $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "error: $(PYTHON) is not Python 3.11 to 3.13; name one: make PYTHON=python3.12 …"; exit 1; }
+	@test ! -L .venv \
+	  || { echo "error: .venv is a link, and set-up would empty what it leads to; remove it: rm .venv"; exit 1; }
 	@echo "$(PYTHON) -m venv --clear .venv"
 	@$(OUTSIDE) $(PYTHON) -m venv --clear .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check uv
@@ -57,13 +59,14 @@ quick best: $(READY)
 	python recipes/run.py $@
 
 # IMAGE: a file, a folder or a pattern; WEIGHTS: another file than models/model.safetensors.
+# The shell takes names from its environment, whatever quotes and blanks they have.
 predict: $(READY)
-	@python -m src.predict $(if $(WEIGHTS),--weights "$(WEIGHTS)") "$(or $(IMAGE),$(error say which \
-	  picture: make predict IMAGE=photo.jpg))"
+	$(if $(IMAGE),,$(error say which picture: make predict IMAGE=photo.jpg))
+	@python -m src.predict $(if $(WEIGHTS),--weights "$$WEIGHTS") -- "$$IMAGE"
 
 # It needs nothing that the pipeline does not: the lock has its server for DVC anyhow.
 app: $(READY)
-	@python -m src.app $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(PORT),--port "$(PORT)")
+	@python -m src.app $(if $(WEIGHTS),--weights "$$WEIGHTS") $(if $(PORT),--port "$$PORT")
 
 check: $(READY)
 	ruff check .

@@ -1,0 +1,58 @@
+"""make loses nothing of the user's, and passes names on as they are."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, run
+
+# In the place of .venv's Python: it says its arguments, each in a line.
+ECHO = "#!/bin/sh\nprintf '%s\\n' \"$@\"\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The Makefile alone, set up with a Python that only echoes."""
+    project = tmp_path / "project"
+    (project / ".venv/bin").mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", project)
+    (project / "requirements.txt").write_text("")
+    (project / ".venv/bin/python").write_text(ECHO)
+    (project / ".venv/bin/python").chmod(0o755)
+    (project / ".venv/.ready").write_text("")
+    return project
+
+
+def test_an_environment_that_is_only_linked_is_not_emptied(folder: Path, tmp_path: Path) -> None:
+    """The folder of another project, say, whose packages a `venv --clear` would delete."""
+    shared = tmp_path / "shared"
+    (folder / ".venv").rename(shared)
+    (folder / ".venv").symlink_to(shared)
+    os.utime(shared / ".ready", (0, 0))
+    refused = run(folder, "make", "weights", check=False)
+    assert refused.returncode
+    assert refused.stdout.startswith("error: .venv is a link, and set-up would empty what it leads")
+    assert (shared / "bin/python").read_text() == ECHO
+
+
+@pytest.mark.parametrize("name", ["-dash.png", 'my "best" one.png', "it's.png", "`id`.png"])
+def test_a_picture_may_have_any_name(name: str, folder: Path) -> None:
+    said = run(folder, "make", "predict", f"IMAGE={name}").stdout
+    assert said.splitlines() == ["-m", "src.predict", "--", name]
+    said = run(folder, "make", "predict", "IMAGE=a.png", f"WEIGHTS={name}").stdout
+    assert said.splitlines() == ["-m", "src.predict", "--weights", name, "--", "a.png"]
+
+
+def test_without_a_picture_it_asks_for_one(folder: Path) -> None:
+    refused = run(folder, "make", "predict", check=False)
+    assert refused.returncode
+    assert "say which picture: make predict IMAGE=photo.jpg" in refused.stderr
+
+
+def test_the_app_gets_its_port_and_weights(folder: Path) -> None:
+    said = run(folder, "make", "app", "PORT=8001", "WEIGHTS=my own.safetensors").stdout
+    assert said.splitlines() == [
+        "-m", "src.app", "--weights", "my own.safetensors", "--port", "8001"
+    ]  # fmt: skip
