@@ -4,7 +4,6 @@ Nothing in a file is trusted: only plain picture formats are opened (EPS, for on
 and the header must promise a picture that fits the memory before any pixel is decoded.
 """
 
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +25,12 @@ SUFFIXES = frozenset(
 # 300 MB once decoded to RGB. Pillow's own limit would warn below it, without the file's name.
 MAX_PIXELS = 100_000_000
 Image.MAX_IMAGE_PIXELS = None
-BACKGROUND = "white"
+BACKGROUND, WHITE = "white", 255
+BITS_PER_SAMPLE = 258  # a tag of TIFF files
+
+
+class NoMemory(InputError):
+    """The machine has too little memory for a picture, so the picture is not at fault."""
 
 
 def read_picture(path: Path) -> Picture:
@@ -52,18 +56,18 @@ def decode_picture(file: BinaryIO, name: str) -> Picture:
 
     Grey, palette, CMYK and 16-bit pictures become 8-bit RGB, an animation its first frame, and
     what is transparent lies on white. Colour profiles are not applied.
-    Raises InputError naming `name` where it is no picture, damaged, above MAX_PIXELS, or too large
-    for the memory.
+    Raises InputError naming `name` where it is no picture, damaged, or above MAX_PIXELS, and
+    NoMemory where it is too large for the memory.
     """
     try:
         with Image.open(file, formats=FORMATS) as image:
             check_size(image, name)
             image.load()
-            return to_rgb(upright(image), name)
+            return to_rgb(upright(image), grey_bits(image), name)
     except InputError:
         raise
     except MemoryError as error:
-        raise InputError(
+        raise NoMemory(
             f"{name}: does not fit this machine's memory; make the picture smaller, or end other "
             "programs"
         ) from error
@@ -90,23 +94,39 @@ def check_size(image: Image.Image, name: str) -> None:
 
 def upright(image: Image.Image) -> Image.Image:
     """The picture turned as its EXIF data say; as it lies where they are damaged."""
-    with suppress(Exception):
+    try:
         return ImageOps.exif_transpose(image)
-    return image
+    except MemoryError:
+        raise
+    except Exception:
+        return image
 
 
-def to_rgb(image: Image.Image, name: str) -> Picture:
-    """(H, W, 3) uint8 from an image of any mode; InputError where its numbers are no colours."""
+def grey_bits(image: Image.Image) -> int:
+    """How many bits a grey value has that Pillow keeps in 16: TIFF has values of 12, too."""
+    return 12 if getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE) == (12,) else 16
+
+
+def to_rgb(image: Image.Image, bits: int, name: str) -> Picture:
+    """(H, W, 3) uint8 from an image of any mode; InputError where its numbers are no colours.
+
+    bits: of a grey value that has more than 8.
+    """
     if image.mode.startswith(("I", "F")):
-        return from_deep_grey(np.asarray(image), name)
+        values = np.asarray(image)
+        picture = from_deep_grey(values, bits, name)
+        # A PNG may name one value that is transparent.
+        if isinstance(clear := image.info.get("transparency"), int):
+            picture[values == clear] = WHITE
+        return picture
     if image.has_transparency_data:
         opaque = Image.new("RGBA", image.size, BACKGROUND)
         image = Image.alpha_composite(opaque, image.convert("RGBA"))
     return np.array(image.convert("RGB"))
 
 
-def from_deep_grey(values: NDArray[np.generic], name: str) -> Picture:
-    """(H, W, 3) uint8 from (H, W) grey values of 16 bits, whose upper 8 are taken.
+def from_deep_grey(values: NDArray[np.generic], bits: int, name: str) -> Picture:
+    """(H, W, 3) uint8 from (H, W) grey values of 12 or 16 bits, whose upper 8 are taken.
 
     Pillow does the same with 16-bit colours. Raises InputError for values beyond 16 bits.
     """
@@ -115,7 +135,7 @@ def from_deep_grey(values: NDArray[np.generic], name: str) -> Picture:
             f"{name}: holds numbers that no colour scale goes with, between {values.min():g} and "
             f"{values.max():g}; save it with 8 or 16 bits per channel"
         )
-    grey = (values.astype(np.uint16) >> 8).astype(np.uint8)
+    grey = (values.astype(np.uint16) >> (bits - 8)).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
 
 

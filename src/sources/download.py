@@ -7,6 +7,7 @@ the server it is a part. Only what the caller's check has let pass gets the name
 import fcntl
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,15 +27,18 @@ Check = Callable[[Path], None]
 Fault = Callable[[str, str], InputError]  # of a place and what is wrong there
 
 
-def download(
-    url: str, path: Path, limit: int, check: Check, fault: Fault, timeout_s: float
-) -> None:
+def download(url: str, path: Path, limit: int, check: Check, told: Fault, timeout_s: float) -> None:
     """Fetch `url` to `path`, unless a file that passes `check` is there.
 
     limit: how many bytes are taken at most. check: raises InputError for a wrong file.
-    fault: makes the InputErrors. timeout_s: longest wait to connect, and for the next bytes.
+    told: makes the InputErrors, which name the address without user and password.
+    timeout_s: longest wait to connect, and for the next bytes.
     Raises InputError; what came over a broken line is kept, and a later call asks for the rest.
     """
+
+    def fault(place: str, what: str) -> InputError:
+        return told(without_user(place), what)
+
     if not url.startswith(("https://", "http://")):
         raise fault(url, "is not an http or https address")
     try:
@@ -44,6 +48,11 @@ def download(
                     _fetch(url, path, limit, check, fault, timeout_s)
     except OSError as error:
         raise fault(url, f"cannot be stored ({error})") from error
+
+
+def without_user(url: str) -> str:
+    """The address without the user's name and password that may stand in it."""
+    return re.sub(r"(?<=://)[^/@]*@", "", url)
 
 
 def _passes(path: Path, check: Check) -> bool:
@@ -99,7 +108,7 @@ def _refusal(url: str, part: Path, check: Check) -> InputError | None:
         check(part)
     except InputError as error:
         _drop(part)
-        return InputError(str(error).replace(str(part), url, 1))
+        return InputError(str(error).replace(str(part), without_user(url), 1))
     return None
 
 
@@ -108,7 +117,7 @@ def _receive(url: str, part: Path, limit: int, fault: Fault, timeout_s: float) -
     from tqdm import tqdm
 
     begun, validator = _begun(url, part)
-    with _ask(url, begun, validator, timeout_s) as response:
+    with _ask(url, begun, validator, fault, timeout_s) as response:
         response.raise_for_status()
         if response.status_code != 206 or not begun:
             _begin(url, part, response)
@@ -132,7 +141,7 @@ def _receive(url: str, part: Path, limit: int, fault: Fault, timeout_s: float) -
                 bar.update(len(chunk))
 
 
-def _ask(url: str, begun: int, validator: str, timeout_s: float) -> "Response":
+def _ask(url: str, begun: int, validator: str, fault: Fault, timeout_s: float) -> "Response":
     """The server's answer: the rest, or the whole file where it has no such rest."""
     import requests
 
@@ -141,12 +150,18 @@ def _ask(url: str, begun: int, validator: str, timeout_s: float) -> "Response":
         headers["Range"] = f"bytes={begun}-"
         if validator:
             headers["If-Range"] = validator
-    response = requests.get(url, headers=headers, stream=True, timeout=timeout_s)
+    try:
+        response = requests.get(url, headers=headers, stream=True, timeout=timeout_s)
+    except requests.RequestException:
+        raise
+    except OSError as error:
+        # A file of certificates that is not there, say.
+        raise fault(url, f"cannot be reached ({error})") from error
     place = response.headers.get("Content-Range", "")
     other = response.status_code == 206 and not place.startswith(f"bytes {begun}-")
     if begun and (other or response.status_code == 416):
         response.close()
-        return _ask(url, 0, "", timeout_s)
+        return _ask(url, 0, "", fault, timeout_s)
     return response
 
 

@@ -5,6 +5,7 @@ a picture that is added or removed moves no other, and no picture is in both par
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.contrib.concurrent import thread_map
 
-from src.data.pictures import read_picture, to_square
+from src.data.pictures import NoMemory, read_picture, to_square
 from src.data.records import canonical_order, to_records
-from src.pipeline.errors import InputError
+from src.pipeline.errors import InputError, one_line
 from src.pipeline.params import Data
 from src.sources.tree import TEST, TRAIN, File, list_files, shown
 
 Image = NDArray[np.uint8]
 Picture = tuple[File, Image]
+# Threads. A picture of 100 megapixels takes 1.7 GB while it is read.
+READERS = min(8, os.cpu_count() or 1)
 
 
 def load_folder(data: Data) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[str]]:
@@ -44,10 +47,12 @@ def load_folder(data: Data) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[
 def read_all(files: Sequence[File], skip: bool) -> list[Picture]:
     """Each file with its (32, 32, 3) picture; those that are none are listed and left out.
 
-    Raises InputError where there are such files, unless `skip`.
+    Raises InputError where there are such files, unless `skip`, and for too little memory.
     """
     # disable=None: the bar is shown only on a terminal.
-    images = thread_map(read_one, files, desc="pictures", unit="", disable=None, leave=False)
+    images = thread_map(
+        read_one, files, max_workers=READERS, desc="pictures", unit="", disable=None, leave=False
+    )
     faults = [image for image in images if isinstance(image, str)]
     for fault in faults:
         print(fault, flush=True)
@@ -68,8 +73,11 @@ def read_one(file: File) -> Image | str:
     """The picture as the network sees it, or what is wrong with the file."""
     try:
         return to_square(read_picture(file.path))
+    except NoMemory:
+        # Left out, it would be in the data on one day and not on another.
+        raise
     except InputError as error:
-        return str(error).encode(errors="replace").decode()
+        return one_line(str(error))
 
 
 def chosen_part(image: Image, test_share: float) -> str:
@@ -80,13 +88,16 @@ def chosen_part(image: Image, test_share: float) -> str:
 
 def check_parts(parts: dict[str, list[Picture]], classes: Sequence[str], root: Path) -> None:
     """InputError where a class has no picture in a part."""
+    chosen = not any(file.part for pictures in parts.values() for file, _ in pictures)
+    mend = "add more"
+    if chosen:
+        mend += f", alter data.test_share (params.yaml), or make folders {TRAIN} and {TEST}"
     for part, pictures in parts.items():
         there = {file.name for file, _ in pictures}
         for name in classes:
             if name not in there:
                 raise InputError(
-                    f"{shown(root)}: class {name!r} has no readable picture for {part}; add more, "
-                    f"alter data.test_share (params.yaml), or make folders {TRAIN} and {TEST}"
+                    f"{shown(root)}: class {name!r} has no readable picture for {part}; {mend}"
                 )
 
 

@@ -5,13 +5,13 @@ Files and folders whose names begin with a dot are passed over, and so are files
 folders of the classes.
 """
 
-from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
 
 from src.data.checks import classes_fault
-from src.pipeline.errors import InputError
+from src.pipeline.errors import InputError, one_line
 
 TRAIN, TEST = "train", "test"
 # What Windows puts beside pictures by itself.
@@ -36,7 +36,7 @@ def list_files(root: Path) -> list[File]:
     parts = [folder for folder in folders if folder.name in {TRAIN, TEST}]
     if len(parts) < 2:
         files = files_in(root, "")
-        check_classes(root, files)
+        check_classes(root, files, [""])
         return files
     for other in folders:
         if other not in parts:
@@ -45,7 +45,7 @@ def list_files(root: Path) -> list[File]:
                 f"of the two; move its pictures into {TRAIN} (data.val_size holds some out)"
             )
     files = [file for folder in parts for file in files_in(folder, folder.name)]
-    check_classes(root, files)
+    check_classes(root, files, [TRAIN, TEST])
     return files
 
 
@@ -89,9 +89,9 @@ def entries(folder: Path) -> list[Path]:
         ) from error
 
 
-def check_classes(root: Path, files: list[File]) -> None:
-    """InputError for class names that cannot be, and where train and test have others."""
-    classes = defaultdict(set)
+def check_classes(root: Path, files: list[File], parts: Sequence[str]) -> None:
+    """InputError for class names that cannot be, and where one of the parts lacks a class."""
+    classes: dict[str, set[str]] = {part: set() for part in parts}
     for file in files:
         classes[file.part].add(file.name)
     names = sorted(set().union(*classes.values()))
@@ -110,4 +110,4 @@ def check_classes(root: Path, files: list[File]) -> None:
 
 def shown(path: Path) -> str:
     """A path that can be printed, whatever bytes its name has."""
-    return str(path).encode(errors="replace").decode()
+    return one_line(str(path))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as F
 
 from src.data.pictures import MAX_PIXELS, decode_picture, read_picture, to_square
@@ -290,3 +290,32 @@ def test_too_little_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(Image.Image, "convert", fail)
     said = refusal(encoded(Image.fromarray(quarters()), "PNG").getvalue())
     assert said.startswith("holiday.png: does not fit this machine's memory; make the picture")
+
+
+def test_a_picture_is_turned_or_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", fail)
+    assert "does not fit" in refusal(encoded(Image.fromarray(quarters()), "PNG").getvalue())
+
+
+def test_grey_of_12_bits_is_no_darker() -> None:
+    """White, black, the middle and black: each is three hexadecimal digits."""
+    pixels = bytes.fromhex("fff000800000")
+    size, kind, place = (
+        {256: 4, 257: 1},
+        {258: 12, 259: 1, 262: 1},
+        {273: 8, 277: 1, 278: 1, 279: 6},
+    )
+    tags = size | kind | place
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    tiff = b"II*\0" + struct.pack("<I", 14) + pixels + struct.pack("<H", len(tags)) + entries
+    tiff += bytes(4)
+    assert decode_picture(io.BytesIO(tiff), "it")[0, :, 0].tolist() == [255, 0, 128, 0]
+
+
+def test_transparent_grey_of_16_bits_lies_on_white() -> None:
+    values = np.array([[768, 769], [0, 65535]], np.uint16)
+    seen = decoded(Image.fromarray(values), "PNG", transparency=768)
+    assert seen[..., 0].tolist() == [[255, 3], [0, 255]]

@@ -216,10 +216,19 @@ def test_importing_it_loads_neither_torch_nor_requests():
     assert done.stdout == "set()\n"
 
 
-def test_the_note_keeps_no_password(tmp_path, monkeypatch):
+def test_certificates_that_are_not_there_are_no_fault_of_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "gone.pem"))
+    sentence = refusal(fetch, SOURCE, tmp_path, "https://127.0.0.1/x")
+    assert sentence.startswith(
+        "https://127.0.0.1/x: cannot be reached (Could not find a suitable TLS"
+    )
+
+
+def test_neither_note_nor_fault_has_the_password(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "PAUSES_S", ())
     with serving(cut()) as (source, _):
         url = source.url.replace("//", "//me:secret@")
-        refusal(fetch, source, tmp_path, url)
+        sentence = refusal(fetch, source, tmp_path, url)
+    assert sentence.startswith(f"{source.url}: the connection was cut before the end of the file")
     assert json.loads((tmp_path / NOTE).read_text()).keys() == {"url_sha256", "validator"}
     assert "secret" not in (tmp_path / NOTE).read_text()

@@ -162,3 +162,33 @@ def test_a_class_without_a_picture_in_a_part_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "dog/b.png", draw(1, 0)[0])
     with pytest.raises(InputError, match=r"class 'dog' has no readable picture for t"):
         load_folder(settings(tmp_path, unreadable="skip"))
+
+
+def test_in_parts_of_your_own_nothing_is_shared_out(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for name in ("cat", "dog"):
+            save(tmp_path / part / name / "a.png", draw(1, 0)[0])
+    (tmp_path / "test/dog/a.png").write_text("not a picture")
+    with pytest.raises(InputError, match=r"'dog' has no readable picture for test; add more$"):
+        load_folder(settings(tmp_path, unreadable="skip"))
+
+
+def test_a_picture_for_which_the_memory_is_too_small_is_not_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else memory would decide which pictures the data have."""
+    tree(tmp_path, 10)
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(InputError, match=r"png: does not fit this machine's memory; make the pict"):
+        load_folder(settings(tmp_path, unreadable="skip"))
+
+
+def test_what_is_listed_keeps_to_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree(tmp_path, 10)
+    (tmp_path / "cat/a\x1b[31m\nb.png").write_text("not a picture")
+    load_folder(settings(tmp_path, unreadable="skip"))
+    assert (
+        capsys.readouterr().out.splitlines()[0].startswith(rf"{tmp_path}/cat/a\x1b[31m\nb.png: is")
+    )

@@ -71,6 +71,14 @@ REFUSED = {
         ["train/cat/a", "train/dog/a", "train/emu/a", "test/cat/a", "test/emu/a"],
         "{root}/test/dog: is missing; every class needs pictures in train and in test",
     ),
+    "flat test": (
+        ["train/cat/a", "train/dog/a", "test/a"],
+        "{root}/test/cat: is missing; every class needs pictures in train and in test",
+    ),
+    "empty test": (
+        ["train/cat/a", "train/dog/a", "test/"],
+        "{root}/test/cat: is missing; every class needs pictures in train and in test",
+    ),
     "empty parts": (["train/", "test/"], "{root}: has 0 instead of 2 to 256 names"),
     "space at the end": (["cat /a", "dog/b"], "{root}: class 0 is 'cat ', which is no name"),
     "two lines": (["cat\nx/a", "dog/b"], r"{root}: class 0 is 'cat\nx', which is no name"),
