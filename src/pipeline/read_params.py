@@ -10,19 +10,26 @@ from pydantic import ValidationError
 from src.pipeline.errors import InputError, one_line
 from src.pipeline.params import Params
 
-LEADING_ZERO = re.compile(r"[+-]?0\d+")
+# PyYAML reads 010 as 8 and 1:30 as 90; DVC, by YAML 1.2, records 10 and the text 1:30.
+OCTAL_OR_TIME = re.compile(r"[+-]?0[\d_]+|.*:.*")
 
 
 class Loader(yaml.SafeLoader):
-    """YAML, except that 010 stays text: PyYAML would read 8, and DVC, by YAML 1.2, records 10."""
+    """YAML, except that numbers which DVC reads otherwise stay text, and so are refused."""
 
 
-def int_without_leading_zero(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | str:
+def plain_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | str:
     text = loader.construct_scalar(node)
-    return text if LEADING_ZERO.fullmatch(text) else loader.construct_yaml_int(node)
+    return text if OCTAL_OR_TIME.fullmatch(text) else loader.construct_yaml_int(node)
 
 
-Loader.add_constructor("tag:yaml.org,2002:int", int_without_leading_zero)
+def plain_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float | str:
+    text = loader.construct_scalar(node)
+    return text if ":" in text else loader.construct_yaml_float(node)
+
+
+Loader.add_constructor("tag:yaml.org,2002:int", plain_int)
+Loader.add_constructor("tag:yaml.org,2002:float", plain_float)
 
 
 RULES = {

@@ -31,6 +31,8 @@ def check_transform(transform: object, place: str = "") -> None:
         shown = sorted(map(str, transform)) if isinstance(transform, dict) else repr(transform)
         raise ValueError(f"{place}one transform an entry, not {shown}")
     ((name, arguments),) = transform.items()
+    if not isinstance(name, str):
+        raise ValueError(f"{place}{name!r} is not the name of a transform")
     if name in MISPLACED:
         raise ValueError(f"{place}{name} has no place here: {MISPLACED[name]}")
     if not isinstance(arguments, dict):

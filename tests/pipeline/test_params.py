@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from dvc.utils.serialize import parse_yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -127,6 +128,7 @@ BAD = [
         [one_of({"Blur": {"p": 1.0}, "D4": {"p": 1.0}})],
         "augment: OneOf: one transform an entry, not ['Blur', 'D4']",
     ),
+    ("augment", [one_of({1: {"p": 1}})], "augment: OneOf: 1 is not the name of a transform"),
     ("augment", [one_of()], "augment: OneOf: transforms: [] is not a list of transforms"),
     ("augment", [{"SomeOf": {"p": 1.0}}], "augment: SomeOf: transforms: None is not a list of"),
     ("augment", [{"SomeOf": {"transforms": []}}], "augment: SomeOf must state p"),
@@ -212,12 +214,27 @@ def test_what_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
         load_params(tmp_path / "params.yaml")
 
 
-def test_an_integer_that_dvc_reads_otherwise_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", ["010", "0_10", "-010", "1:30"])
+def test_an_integer_that_dvc_reads_otherwise_is_refused(number: str, tmp_path: Path) -> None:
     """A seed of 010 would be 8 here, and 10 in dvc.lock."""
-    text = yaml.safe_dump(VALUES).replace(f"seed: {VALUES['seed']}\ntrain", "seed: 010\ntrain")
-    assert "seed: 010" in text
+    assert yaml.safe_load(number) != parse_yaml(number, "params.yaml")
+    old = f"seed: {VALUES['seed']}\ntrain"
+    text = yaml.safe_dump(VALUES).replace(old, f"seed: {number}\ntrain")
+    assert f"seed: {number}" in text
     (tmp_path / "params.yaml").write_text(text)
-    with pytest.raises(InputError, match=r"^seed: '010' is not a whole number"):
+    with pytest.raises(InputError, match=rf"^seed: '{number}' is not a whole number"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_a_number_that_dvc_reads_as_text_is_refused(tmp_path: Path) -> None:
+    number = "1:30.5"
+    assert yaml.safe_load(number) == 90.5
+    assert parse_yaml(number, "params.yaml") == number
+    old = f"label_smoothing: {VALUES['train']['label_smoothing']}"
+    text = yaml.safe_dump(VALUES).replace(old, f"label_smoothing: {number}")
+    assert number in text
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(InputError, match=rf"^train.label_smoothing: '{number}' is not a number"):
         load_params(tmp_path / "params.yaml")
 
 
