@@ -1,5 +1,6 @@
 """No result is stale: a stage reads what dvc.yaml names, and fails if that changes meanwhile."""
 
+import io
 import os
 import subprocess
 import sys
@@ -254,6 +255,11 @@ def test_every_stage_fails_where_its_input_changed(
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(definition))
     write_params(tmp_path, values)
     stage.run_stage("evaluate", lambda *_: None)
+    written = io.BytesIO()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", io.TextIOWrapper(written, "latin-1"))
+        stage.run_stage("evaluate", lambda *_: print("Käfer 犬", flush=True))
+        assert written.getvalue() == "Käfer \\u72ac\n".encode("latin-1")
     with pytest.raises(SystemExit, match=r"^error in evaluate: changed while it ran: code\.py;"):
         stage.run_stage("evaluate", lambda *_: (tmp_path / "code.py").write_text("a = 2\n"))
 

@@ -15,11 +15,15 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 
 
-def run_command(run: Callable[[], int | None]) -> None:
-    """End with the status of `run`; a fault of the user's becomes a sentence and status 1."""
-    # The terminal may lack a letter of a name, which is then written as an escape.
+def print_any_letter() -> None:
+    """Let stdout write a letter that the terminal lacks as an escape, and not fail."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def run_command(run: Callable[[], int | None]) -> None:
+    """End with the status of `run`; a fault of the user's becomes a sentence and status 1."""
+    print_any_letter()
     try:
         status = run()
         sys.stdout.flush()

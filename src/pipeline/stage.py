@@ -17,7 +17,7 @@ import yaml
 from pathspec import GitIgnoreSpec
 
 from src.pipeline import paths
-from src.pipeline.command import INTERRUPTED
+from src.pipeline.command import INTERRUPTED, print_any_letter
 from src.pipeline.errors import InputError
 from src.pipeline.files import sha256_file
 from src.pipeline.lock import NOTHING, read_lock
@@ -109,6 +109,7 @@ def check_unchanged(name: str, before: Inputs) -> None:
 
 def run_stage(name: str, main: Callable[[Params, Inputs], None]) -> None:
     """Run `main(params, inputs)`; a fault of the user's becomes a sentence and status 1."""
+    print_any_letter()
     try:
         load_params()  # Its sentences say more than those of read_inputs.
         inputs = read_inputs(name)
