@@ -79,7 +79,13 @@ def commit_of(project: Path, revision: str) -> str:
         return done.stdout
 
     refs = git("for-each-ref", "--format=%(refname)", "refs/exps").split()
-    ref = next((ref for ref in refs if ref.rpartition("/")[2] == revision), revision)
+    named = [ref for ref in refs if ref.rpartition("/")[2] == revision]
+    if len(named) > 1:
+        sys.exit(
+            f"error: {revision}: {len(named)} experiments have this name; `dvc exp list -A` shows "
+            "them, and `dvc exp remove` takes the old ones away"
+        )
+    ref = named[0] if named else revision
     found = git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").strip()
     return found or sys.exit(f"error: {revision}: no such experiment; `dvc exp list` names them")
 

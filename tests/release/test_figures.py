@@ -95,6 +95,9 @@ def test_seeds_are_recorded_by_the_names_of_their_experiments(clone: Path) -> No
         record_seeds(clone, ["quick", first])
     with pytest.raises(SystemExit, match="not runs of one commit"):
         record_seeds(clone, ["quick", f"{first}~1"])
+    run(clone, "git", "update-ref", "refs/exps/cd/ef01/quick", other)
+    with pytest.raises(SystemExit, match="quick: 2 experiments have this name; `dvc exp list -A`"):
+        record_seeds(clone, ["quick", other])
     train = clone / "metrics/train.json"
     train.write_text(json.dumps(json.loads(train.read_text()) | {"val_accuracy": 0.123}))
     run(clone, "git", "commit", "-qam", "another machine's run")
