@@ -65,7 +65,7 @@ probability does not mean that the picture is of a class that it knows.
 - It was trained on 32 × 32 pixels. A photograph must be shrunk to that, and what is lost is lost.
 - About 3% of CIFAR-10's test images have near-duplicates among the training images (Barz and \
 Denzler 2020, [arXiv 1902.00423](https://arxiv.org/abs/1902.00423)), so the accuracy on wholly new \
-images is lower.
+images is presumably lower.
 - CIFAR-10's pictures were collected from the web. Nobody has examined this network for bias. It \
 is for learning and for comparing methods, not for decisions about people, safety or money.
 """

@@ -201,6 +201,16 @@ def test_the_overview_has_the_leads_over_all_controls() -> None:
         rows = [leads[layer, control] for control in ("blobs", "pixels", "edges")]
         cells = [f"{float(row['lead']):.2f} ± {float(row['error']):.2f}" for row in rows]
         assert f"| {layer} | {' | '.join(cells).replace('-', '−')} |" in text
+    means = {
+        (layer, way): sum(float(row[f"{fill}_{way}"]) for fill in ("blur", "linear")) / 2
+        for way in ("deletion", "insertion")
+        for layer in ("layer1", "layer2", "layer3", "layer4")
+        for row in [leads[layer, "same class"]]
+    }
+    lead, other = means.pop(("layer1", "deletion")), means.pop(("layer1", "insertion"))
+    said = f"layer1 leads in deletion alone (by {lead:.2f}; in insertion by {other:.2f})"
+    assert said.replace("-", "−") in text
+    assert min(means.values()) > 0
 
 
 def test_the_docs_show_what_the_demo_says() -> None:
