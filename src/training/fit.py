@@ -72,7 +72,7 @@ def train(epoch: "Epoch", checkpoint: Checkpoint, bar: "tqdm[Any]") -> None:
     # A stop during validation leaves a full epoch that is not closed.
     if run.epoch_is_full():
         epoch.close()
-    if run.has_stalled():
+    if ended_early(run):
         return
     for images, labels in run.batches():
         run.train_step(images, labels)
@@ -81,13 +81,20 @@ def train(epoch: "Epoch", checkpoint: Checkpoint, bar: "tqdm[Any]") -> None:
             run.check_finite()
         if run.epoch_is_full():
             epoch.close()
-            if run.has_stalled() and run.step < run.total_steps:
-                tqdm.write(f"stopped early after epoch {len(run.history)}, as train.stop asks")
+            if ended_early(run):
                 return
         if checkpoint.due():
             run.check_finite()
             checkpoint.save(epoch.state())
         epoch.stop.check()
+
+
+def ended_early(run: Run) -> bool:
+    """Whether train.stop ends the training here, before its last step; then it is said."""
+    if run.step == run.total_steps or not run.has_stalled():
+        return False
+    tqdm.write(f"stopped early after epoch {len(run.history)}, as train.stop asks")
+    return True
 
 
 class Epoch:
@@ -102,7 +109,9 @@ class Epoch:
 
     def state(self) -> State:
         """That of the run, with the time that its epoch has taken so far."""
-        self.run.spent = self.seconds()
+        # Where only the validation is left to do, the steps took what `close` noted.
+        if not self.run.epoch_is_full():
+            self.run.spent = self.seconds()
         return self.run.state()
 
     def close(self) -> None:
@@ -110,7 +119,8 @@ class Epoch:
         run, train = self.run, self.run.settings.train
         # Waits for the device: the steps that it still has to do are this epoch's.
         run.check_finite()
-        speed = run.per_epoch * train.batch_size / self.seconds()
+        run.spent = self.seconds()
+        speed = run.per_epoch * train.batch_size / run.spent
         row = run.end_epoch(self.stop.check)
         seconds = self.seconds()
         tqdm.write(epoch_line(row, train.epochs, seconds, speed))

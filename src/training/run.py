@@ -57,6 +57,15 @@ def prepare(
     return Settings(train, optimizer, augmentation, seed, device, precision, workers)
 
 
+def check_sizes(sizes: int, steps: int) -> None:
+    """InputError where a size of train.resolution would have no step."""
+    if steps < sizes:
+        raise InputError(
+            f"train.resolution: {sizes} sizes are too many for {steps} steps, of which each size "
+            "gets a share (params.yaml)"
+        )
+
+
 def memory_for_step(images: int) -> AbstractContextManager[None]:
     """InputError where the memory is too small for a step of so many images."""
     return memory_for(f"train.batch_size: a step of {images:,} images", "lower it (params.yaml)")
@@ -90,11 +99,7 @@ class Run:
         self.optimizer = make_optimizer(model, settings.optimizer, rates.start)
         self.per_epoch = max(1, len(data.train) // train.batch_size)
         self.total_steps = train.epochs * self.per_epoch
-        if self.total_steps < len(train.resolution):
-            raise InputError(
-                f"train.resolution: {len(train.resolution)} sizes are too many for "
-                f"{self.total_steps} steps, of which each size gets a share (params.yaml)"
-            )
+        check_sizes(len(train.resolution), self.total_steps)
         self.scheduler = build_scheduler(self.optimizer, train, rates, self.per_epoch)
         mixed = train.mix.kind != "none"
         self.mixture = Mixture(train.mix, settings.seed, device) if mixed else None

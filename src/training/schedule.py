@@ -99,8 +99,8 @@ def build_scheduler(optimizer: Optimizer, train: Train, rates: Rates, per_epoch:
         return CyclicLR(optimizer, rates.floor, rates.peak, half, cycle_momentum=False)
     # The scheduler is stepped after each batch, the last one too.
     total, cycle = steps + 1, train.one_cycle
-    # It lasts beyond the first step, whose rate would else lie near the peak, and where it ended on
-    # that step OneCycleLR would divide by its length, zero.
+    # The warm-up lasts beyond the first step, whose rate would else lie near the peak. If it ended
+    # on that step, OneCycleLR would divide by its length, zero.
     warmup = max(cycle.warmup, (1 + 1e-9) / total)
     return OneCycleLR(
         optimizer,

@@ -173,15 +173,16 @@ def test_a_shorter_run_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "is at step 40, beyond the 20 of train.epochs" in capsys.readouterr().out
 
 
-def test_train_stop_ends_a_hopeless_run(tmp_path: Path) -> None:
+def test_train_stop_ends_a_hopeless_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """At a rate of nearly nothing no epoch is better than the first; the last is the result."""
     stop = {"patience": 2, "min_delta": 0.01}
     history, _ = train(tmp_path, params(epochs=20, stop=stop), 1e-9)
     assert len(history) == 4
-    # Started again it has nothing to do.
+    # Started again it has nothing to do, and says why.
     again, model = train(tmp_path, params(epochs=20, stop=stop), 1e-9)
     assert again == history
     assert model.steps == 0
+    assert capsys.readouterr().out.count("stopped early after epoch 4, as train.stop asks") == 2
 
 
 def test_train_stop_goes_by_the_losses_at_the_last_size(tmp_path: Path) -> None:
