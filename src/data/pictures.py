@@ -33,6 +33,13 @@ class NoMemory(InputError):
     """The machine has too little memory for a picture, so the picture is not at fault."""
 
 
+def no_memory(name: str) -> NoMemory:
+    return NoMemory(
+        f"{name}: does not fit this machine's memory; make the picture smaller, or end other "
+        "programs"
+    )
+
+
 def read_picture(path: Path) -> Picture:
     """The pixels of a picture file, as `decode_picture` gives them.
 
@@ -67,10 +74,7 @@ def decode_picture(file: BinaryIO, name: str) -> Picture:
     except InputError:
         raise
     except MemoryError as error:
-        raise NoMemory(
-            f"{name}: does not fit this machine's memory; make the picture smaller, or end other "
-            "programs"
-        ) from error
+        raise no_memory(name) from error
     except UnidentifiedImageError as error:
         raise InputError(
             f"{name}: is no picture of a kind that is read here ({', '.join(FORMATS)}); "
@@ -112,13 +116,18 @@ def to_rgb(image: Image.Image, bits: int, name: str) -> Picture:
 
     bits: of a grey value that has more than 8.
     """
+    clear = image.info.get("transparency")  # the value or colour that is, in some PNG files
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image)
         picture = from_deep_grey(values, bits, name)
-        # A PNG may name one value that is transparent.
-        if isinstance(clear := image.info.get("transparency"), int):
+        if isinstance(clear, int):
             picture[values == clear] = WHITE
         return picture
+    if isinstance(clear, tuple) and max(clear) > WHITE:
+        raise InputError(
+            f"{name}: has 16 bits per channel and a transparent colour, which 8 bits cannot tell "
+            "from others; save it with 8 bits"
+        )
     if image.has_transparency_data:
         opaque = Image.new("RGBA", image.size, BACKGROUND)
         image = Image.alpha_composite(opaque, image.convert("RGBA"))

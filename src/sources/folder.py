@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.contrib.concurrent import thread_map
 
-from src.data.pictures import NoMemory, read_picture, to_square
+from src.data.pictures import NoMemory, no_memory, read_picture, to_square
 from src.data.records import canonical_order, to_records
 from src.pipeline.errors import InputError, one_line
 from src.pipeline.params import Data
@@ -38,7 +38,7 @@ def load_folder(data: Data) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[
     for file, image in pictures:
         parts[file.part or chosen_part(image, data.test_share)].append((file, image))
     classes = sorted({file.name for file in files})
-    check_parts(parts, classes, root)
+    check_parts(parts, classes, root, chosen=not any(file.part for file in files))
     report_duplicates(parts)
     train, test = (records(parts[part], classes) for part in (TRAIN, TEST))
     return train, test, classes
@@ -53,9 +53,13 @@ def read_all(files: Sequence[File], skip: bool) -> list[Picture]:
     images = thread_map(
         read_one, files, max_workers=READERS, desc="pictures", unit="", disable=None, leave=False
     )
-    faults = [image for image in images if isinstance(image, str)]
+    images = [
+        read_alone(file) if isinstance(image, InputError) else image
+        for file, image in zip(files, images, strict=True)
+    ]
+    faults = [image for image in images if isinstance(image, InputError)]
     for fault in faults:
-        print(fault, flush=True)
+        print(one_line(str(fault)), flush=True)
     if faults and not skip:
         raise InputError(
             f"{len(faults):,} of {len(files):,} files cannot be read as pictures (they are listed "
@@ -65,19 +69,32 @@ def read_all(files: Sequence[File], skip: bool) -> list[Picture]:
     if faults:
         print(f"{len(faults):,} of {len(files):,} files are left out", flush=True)
     return [
-        (f, image) for f, image in zip(files, images, strict=True) if not isinstance(image, str)
+        (file, image)
+        for file, image in zip(files, images, strict=True)
+        if not isinstance(image, InputError)
     ]
 
 
-def read_one(file: File) -> Image | str:
+def read_one(file: File) -> Image | InputError:
     """The picture as the network sees it, or what is wrong with the file."""
     try:
         return to_square(read_picture(file.path))
-    except NoMemory:
-        # Left out, it would be in the data on one day and not on another.
-        raise
+    except MemoryError:
+        return no_memory(str(file.path))
     except InputError as error:
-        return one_line(str(error))
+        return error
+
+
+def read_alone(file: File) -> Image | InputError:
+    """The same of a file that could not be read beside others, which took memory too.
+
+    Some decoders call too little memory damage. Raises NoMemory where it is too little even now:
+    such a picture must not be left out, or it would be in the data on one day and not on another.
+    """
+    image = read_one(file)
+    if isinstance(image, NoMemory):
+        raise image
+    return image
 
 
 def chosen_part(image: Image, test_share: float) -> str:
@@ -86,9 +103,10 @@ def chosen_part(image: Image, test_share: float) -> str:
     return TEST if int.from_bytes(digest[:8], "big") < test_share * 2**64 else TRAIN
 
 
-def check_parts(parts: dict[str, list[Picture]], classes: Sequence[str], root: Path) -> None:
-    """InputError where a class has no picture in a part."""
-    chosen = not any(file.part for pictures in parts.values() for file, _ in pictures)
+def check_parts(
+    parts: dict[str, list[Picture]], classes: Sequence[str], root: Path, chosen: bool
+) -> None:
+    """InputError where a class has no picture in a part. chosen: each picture's part was."""
     mend = "add more"
     if chosen:
         mend += f", alter data.test_share (params.yaml), or make folders {TRAIN} and {TEST}"

@@ -315,6 +315,19 @@ def test_grey_of_12_bits_is_no_darker() -> None:
     assert decode_picture(io.BytesIO(tiff), "it")[0, :, 0].tolist() == [255, 0, 128, 0]
 
 
+def test_a_transparent_colour_of_16_bits_is_refused() -> None:
+    """Pillow keeps 8 of them, and would take an opaque black for it."""
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    pixels = zlib.compress(b"\0" + struct.pack(">HHH", 0, 0, 0))
+    chunks = {b"IHDR": header, b"tRNS": struct.pack(">HHH", 256, 256, 256), b"IDAT": pixels}
+    chunks[b"IEND"] = b""
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks.items()
+    )
+    assert "has 16 bits per channel and a transparent colour" in refusal(png)
+
+
 def test_transparent_grey_of_16_bits_lies_on_white() -> None:
     values = np.array([[768, 769], [0, 65535]], np.uint16)
     seen = decoded(Image.fromarray(values), "PNG", transparency=768)

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from src.data.pictures import to_square
 from src.data.records import SIDE, canonical_order, from_records, record_digests
 from src.pipeline.errors import InputError
 from src.pipeline.params import Data
@@ -181,6 +182,24 @@ def test_a_picture_for_which_the_memory_is_too_small_is_not_left_out(
     monkeypatch.setattr(Image.Image, "convert", lambda *_: (_ for _ in ()).throw(MemoryError))
     with pytest.raises(InputError, match=r"png: does not fit this machine's memory; make the pict"):
         load_folder(settings(tmp_path, unreadable="skip"))
+
+
+def test_a_picture_that_fits_the_memory_alone_is_in_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some decoders call too little memory damage."""
+    tree(tmp_path, 10)
+    whole = load_folder(settings(tmp_path))
+    faults = [MemoryError(), InputError("damaged")]
+
+    def fail_at_first(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if faults:
+            raise faults.pop()
+        return to_square(picture)
+
+    monkeypatch.setattr("src.sources.folder.to_square", fail_at_first)
+    again = load_folder(settings(tmp_path, unreadable="skip"))
+    assert [part.tobytes() for part in again[:2]] == [part.tobytes() for part in whole[:2]]
 
 
 def test_what_is_listed_keeps_to_its_line(
