@@ -27,17 +27,19 @@ Check = Callable[[Path], None]
 Fault = Callable[[str, str], InputError]  # of a place and what is wrong there
 
 
-def download(url: str, path: Path, limit: int, check: Check, told: Fault, timeout_s: float) -> None:
+def download(
+    url: str, path: Path, limit: int, check: Check, refusal: Fault, timeout_s: float
+) -> None:
     """Fetch `url` to `path`, unless a file that passes `check` is there.
 
     limit: how many bytes are taken at most. check: raises InputError for a wrong file.
-    told: makes the InputErrors, which name the address without user and password.
+    refusal: makes the InputErrors, which name the address without user and password.
     timeout_s: longest wait to connect, and for the next bytes.
     Raises InputError; what came over a broken line is kept, and a later call asks for the rest.
     """
 
     def fault(place: str, what: str) -> InputError:
-        return told(without_user(place), what)
+        return refusal(without_user(place), what)
 
     if not url.startswith(("https://", "http://")):
         raise fault(url, "is not an http or https address")
@@ -52,7 +54,7 @@ def download(url: str, path: Path, limit: int, check: Check, told: Fault, timeou
 
 def without_user(url: str) -> str:
     """The address without the user's name and password that may stand in it."""
-    return re.sub(r"(?<=://)[^/@]*@", "", url)
+    return re.sub(r"(?<=://)[^/?#]*@", "", url)
 
 
 def _passes(path: Path, check: Check) -> bool:

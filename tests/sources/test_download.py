@@ -227,7 +227,7 @@ def test_certificates_that_are_not_there_are_no_fault_of_the_disk(tmp_path, monk
 def test_neither_note_nor_fault_has_the_password(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "PAUSES_S", ())
     with serving(cut()) as (source, _):
-        url = source.url.replace("//", "//me:secret@")
+        url = source.url.replace("//", "//me:s@secret@")
         sentence = refusal(fetch, source, tmp_path, url)
     assert sentence.startswith(f"{source.url}: the connection was cut before the end of the file")
     assert json.loads((tmp_path / NOTE).read_text()).keys() == {"url_sha256", "validator"}
