@@ -62,11 +62,11 @@ quick best: $(READY)
 # The shell takes names from its environment, whatever quotes and blanks they have.
 predict: $(READY)
 	$(if $(IMAGE),,$(error say which picture: make predict IMAGE=photo.jpg))
-	@python -m src.predict $(if $(WEIGHTS),--weights "$$WEIGHTS") -- "$$IMAGE"
+	@python -m src.predict $(if $(WEIGHTS),--weights="$$WEIGHTS") -- "$$IMAGE"
 
 # It needs nothing that the pipeline does not: the lock has its server for DVC anyhow.
 app: $(READY)
-	@python -m src.app $(if $(WEIGHTS),--weights "$$WEIGHTS") $(if $(PORT),--port "$$PORT")
+	@python -m src.app $(if $(WEIGHTS),--weights="$$WEIGHTS") $(if $(PORT),--port="$$PORT")
 
 check: $(READY)
 	ruff check .

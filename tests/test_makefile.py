@@ -38,11 +38,11 @@ def test_an_environment_that_is_only_linked_is_not_emptied(folder: Path, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["-dash.png", 'my "best" one.png', "it's.png", "`id`.png"])
-def test_a_picture_may_have_any_name(name: str, folder: Path) -> None:
+def test_names_may_have_quotes_blanks_and_dashes(name: str, folder: Path) -> None:
     said = run(folder, "make", "predict", f"IMAGE={name}").stdout
     assert said.splitlines() == ["-m", "src.predict", "--", name]
     said = run(folder, "make", "predict", "IMAGE=a.png", f"WEIGHTS={name}").stdout
-    assert said.splitlines() == ["-m", "src.predict", "--weights", name, "--", "a.png"]
+    assert said.splitlines() == ["-m", "src.predict", f"--weights={name}", "--", "a.png"]
 
 
 def test_without_a_picture_it_asks_for_one(folder: Path) -> None:
@@ -54,5 +54,5 @@ def test_without_a_picture_it_asks_for_one(folder: Path) -> None:
 def test_the_app_gets_its_port_and_weights(folder: Path) -> None:
     said = run(folder, "make", "app", "PORT=8001", "WEIGHTS=my own.safetensors").stdout
     assert said.splitlines() == [
-        "-m", "src.app", "--weights", "my own.safetensors", "--port", "8001"
+        "-m", "src.app", "--weights=my own.safetensors", "--port=8001"
     ]  # fmt: skip

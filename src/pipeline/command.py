@@ -26,7 +26,7 @@ def run_command(run: Callable[[], int | None]) -> None:
     print_any_letter()
     try:
         status = run()
-        sys.stdout.flush()
+        print(end="", flush=True)
         sys.exit(status)
     except InputError as error:
         sys.exit(f"error: {one_line(str(error))}")

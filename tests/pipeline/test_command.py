@@ -9,7 +9,7 @@ import pytest
 
 from src.pipeline.command import run_command
 from src.pipeline.errors import InputError, one_line
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run
 
 
 def ended(run: Callable[[], int | None]) -> object:
@@ -62,3 +62,9 @@ def test_a_reader_that_wants_no_more_is_no_fault(ending: str) -> None:
     process.stdout.close()
     _, errors = process.communicate("\n")
     assert (process.returncode, errors) == (141, "")
+
+
+def test_without_a_stdout_it_ends_all_the_same() -> None:
+    code = "from src.pipeline.command import run_command; run_command(lambda: print(1))"
+    done = run(ROOT, "sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, code)
+    assert done.stderr == ""
