@@ -14,6 +14,7 @@ hours, computes in fp32 instead; that rounding is the one that was measured.
 import json
 import math
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -38,6 +39,7 @@ from src.share import pick_device
 ROOT = Path(__file__).parents[1]
 STAGES = ("download", "evaluate", "gradcam")
 ROUNDINGS, DEVIATIONS = 3, 3
+SET = re.compile(r"[a-z][a-z0-9_]*")  # an instruction set, as torch names it
 Metrics = dict[str, dict[str, Any]]
 
 
@@ -104,7 +106,7 @@ def difference(name: str, here: Any, published: Any) -> str:
     if name == "capabilities":
         mine, theirs = set(here.split()), set(published.split())
         # Names and sizes are not instruction sets, but are told where nothing else differs.
-        sets = {word for word in mine ^ theirs if word.islower() and "=" not in word}
+        sets = {word for word in mine ^ theirs if SET.fullmatch(word)}
         lacks, has = sorted(sets & theirs), sorted(sets & mine)
         said = [f"lacks {', '.join(lacks)}"] if lacks else []
         said += [f"has {', '.join(has)}"] if has else []
