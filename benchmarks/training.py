@@ -212,7 +212,7 @@ def network_rates(data: TrainingData, settings: Settings, wait: Wait) -> dict[st
             grad_cam(model, ["layer1", "layer2", "layer3", "layer4"], images, targets)
             yield
 
-    # The first of each finds its kernels and memory. Each explains 100 images, a moment on a GPU.
+    # The first of each finds its kernels and memory. Explaining 100 images is a moment on a GPU.
     rate(evaluations(), 1, seen, wait)
     rate(explanations(), 1, len(images), wait)
     steps = 20 if device.type == "cuda" else 2

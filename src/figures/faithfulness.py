@@ -66,12 +66,7 @@ def build_faithfulness(found: Faithfulness) -> Figure:
         axes[0].set_ylabel(f"log-odds,\n{WAYS[way]}")
     legend = figure.add_subplot(grid[0, :])
     legend.axis("off")
-    # A handle has the line of the curves and the marker of the leads.
-    handles = [
-        Line2D([], [], color=colour, linestyle=line, marker=marker, label=name)
-        for name, (colour, line, marker) in LOOKS.items()
-    ]
-    legend.legend(handles=handles, loc="center", ncols=len(LOOKS), handlelength=3)
+    legend.legend(handles=handles(), loc="center", ncols=len(LOOKS), handlelength=3)
     draw_leads(figure.add_subplot(grid[-1, :]), found.leads, layers)
     figure.suptitle(
         f"Log-odds of the predicted class, mean over {thousands(found.images)} test images\n"
@@ -79,6 +74,14 @@ def build_faithfulness(found: Faithfulness) -> Figure:
         fontsize=11,
     )
     return figure
+
+
+def handles() -> list[Line2D]:
+    """For the legend: each map with the line of its curves and the marker of its leads."""
+    return [
+        Line2D([], [], color=colour, linestyle=line, marker=marker, label=name)
+        for name, (colour, line, marker) in LOOKS.items()
+    ]
 
 
 def draw_curves(axes: Axes, points: Sequence[Point]) -> None:
