@@ -13,12 +13,11 @@ from pathlib import Path
 from benchmarks.gpu_answers import Answers, Values
 from benchmarks.gpu_profile import step_profiles
 from benchmarks.gpu_steps import DRY, FULL, Measures, Size, step_rates
+from benchmarks.parts import loader_rate, network_rates
 from benchmarks.setting import benchmark_params, sample, settings_of, waiting
 from benchmarks.training import (
     GFLOP_AN_IMAGE,
     OURS,
-    loader_rate,
-    network_rates,
     training_rates,
 )
 
