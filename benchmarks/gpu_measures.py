@@ -15,11 +15,7 @@ from benchmarks.gpu_profile import step_profiles
 from benchmarks.gpu_steps import DRY, FULL, Measures, Size, step_rates
 from benchmarks.parts import loader_rate, network_rates
 from benchmarks.setting import benchmark_params, sample, settings_of, waiting
-from benchmarks.training import (
-    GFLOP_AN_IMAGE,
-    OURS,
-    training_rates,
-)
+from benchmarks.training import GFLOP_AN_IMAGE, OURS, training_rates
 
 BEST_PUBLIC = "best public loop"
 

@@ -6,6 +6,7 @@ import struct
 import zlib
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -284,19 +285,13 @@ def test_any_size_becomes_the_network_s(height: int, width: int) -> None:
 
 
 def test_too_little_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(Image.Image, "convert", fail)
+    monkeypatch.setattr(Image.Image, "convert", Mock(side_effect=MemoryError))
     said = refusal(encoded(Image.fromarray(quarters()), "PNG").getvalue())
     assert said.startswith("holiday.png: does not fit this machine's memory; make the picture")
 
 
 def test_a_picture_is_turned_or_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(ImageOps, "exif_transpose", fail)
+    monkeypatch.setattr(ImageOps, "exif_transpose", Mock(side_effect=MemoryError))
     assert "does not fit" in refusal(encoded(Image.fromarray(quarters()), "PNG").getvalue())
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -179,7 +180,7 @@ def test_a_picture_for_which_the_memory_is_too_small_is_not_left_out(
 ) -> None:
     """Else memory would decide which pictures the data have."""
     tree(tmp_path, 10)
-    monkeypatch.setattr(Image.Image, "convert", lambda *_: (_ for _ in ()).throw(MemoryError))
+    monkeypatch.setattr(Image.Image, "convert", Mock(side_effect=MemoryError))
     with pytest.raises(InputError, match=r"png: does not fit this machine's memory; make the pict"):
         load_folder(settings(tmp_path, unreadable="skip"))
 
