@@ -1,6 +1,7 @@
 """What the tests share: a tiny sample, a tiny network's parameters, a clean environment."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,8 @@ own |= {"CIFAR100_ARCHIVE", "CIFAR100_URL"}
 # `make test` says of itself in these that it has started another make.
 own |= {"MAKELEVEL", "MAKEFLAGS", "MFLAGS"}
 own |= {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
+# make takes its variables from the environment too.
+own |= {"IMAGE", "WEIGHTS", "TRAIN", "BASE"}
 own |= {name for name in os.environ if name.startswith("DVC_")}
 for name in own & os.environ.keys():
     del os.environ[name]
@@ -47,8 +50,10 @@ GIT = {
     "core.excludesFile": os.devnull,
     "core.autocrlf": "false",
 }
-os.environ["GIT_CONFIG_COUNT"] = str(len(GIT))
-for number, (key, value) in enumerate(GIT.items()):
+# Behind those that are there: a container may call the folder safe by one.
+before = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
+os.environ["GIT_CONFIG_COUNT"] = str(before + len(GIT))
+for number, (key, value) in enumerate(GIT.items(), before):
     os.environ |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
 # A user's projects may share a cache. A stage would come back from it without a run, and the test
 # of `dvc gc` would empty it. This folder does not exist.
@@ -58,6 +63,8 @@ os.environ["DVC_SITE_CACHE_DIR"] = f"{tempfile.gettempdir()}/dvc-of-tests-{os.ge
 # A loaded machine is slow, so hypothesis sets no deadline.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+# The pages and mirrors that the tests serve are on this machine, whatever proxy there is.
+os.environ |= {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
 # The tests' dvc and python are those of this environment.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
@@ -72,16 +79,19 @@ def committed_params(path: str = "params.yaml") -> str:
     return (ROOT / path).read_text()
 
 
+def published_params() -> dict[str, Any]:
+    """The default recipe of the published result, whatever params.yaml is now."""
+    commit = yaml.safe_load((ROOT / "docs/result.yaml").read_text())["default"]["commit"]
+    skip_without(commit)
+    values: dict[str, Any] = yaml.safe_load(
+        run(ROOT, "git", "show", f"{commit}:params.yaml").stdout
+    )
+    return values
+
+
 def tiny_values() -> dict[str, Any]:
     """Parameters with which the whole pipeline runs in well under a minute on one core."""
-    values = yaml.safe_load(committed_params())
-    values["data"] |= {"source": "shapes", "val_size": 40, "train_limit": None}
-    values["data"]["shapes"] = {"train": 200, "test": 60, "seed": 0}
-    values["lr_find"] |= {"num_iter": 40, "exponential": {"start_lr": 0.0003, "end_lr": 1.0}}
-    values["train"] |= {"lr": 0.02, "epochs": 2, "batch_size": 32, "resolution": [16, 32]}
-    values["train"] |= {"schedule": "plateau", "label_smoothing": 0.0}
-    values["gradcam"] |= {"samples": 2, "mistakes": 4, "layers": ["layer3", "layer4"]}
-    values["gradcam"] |= {"faithfulness_images": 2, "faithfulness_others": 2}
+    values: dict[str, Any] = yaml.safe_load((ROOT / "tests/values.yaml").read_text())
     return values
 
 
@@ -180,7 +190,37 @@ def run(
     return result
 
 
+@cache
+def pages() -> list[Path]:
+    """The project's Markdown files; notes that you keep beside them are not its own."""
+    patterns = ("*.md", "docs/*.md", "benchmarks/*.md")
+    if shutil.which("git"):
+        words = ("git", "ls-files", *(f":(glob){pattern}" for pattern in patterns))
+        known = run(ROOT, *words, check=False).stdout.split()
+        if known:
+            return [ROOT / name for name in known]
+    return [path for pattern in patterns for path in ROOT.glob(pattern)]
+
+
+def heading(line: str) -> str:
+    """The anchor that the usual sites give to a heading."""
+    text = re.sub(r"[^\w\- ]", "", line.lstrip("# ").strip().lower())
+    return text.replace(" ", "-")
+
+
+def check_link(page: Path, target: str) -> None:
+    """A relative link leads to a file or folder, and its anchor to a heading there."""
+    name, _, anchor = target.partition("#")
+    file = (page.parent / name) if name else page
+    assert file.exists(), target
+    if anchor:
+        headings = [line for line in file.read_text().splitlines() if line.startswith("#")]
+        assert anchor in map(heading, headings), target
+
+
 def skip_without(commit: str) -> None:
+    if not shutil.which("git"):
+        pytest.skip("git is not installed")
     known = run(ROOT, "git", "cat-file", "-e", f"{commit}^{{commit}}", check=False)
     if known.returncode:
         pytest.skip(f"this copy lacks commit {commit[:7]}: it is not a full git clone")

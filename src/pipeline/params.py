@@ -163,10 +163,12 @@ class Train(Section):
 
     @field_validator("resolution")
     @classmethod
-    def ends_at_full_size(cls, sides: list[int]) -> list[int]:
+    def grows_to_full_size(cls, sides: list[int]) -> list[int]:
         full = max(get_args(Side))
         if sides[-1] != full:
             raise ValueError(f"{sides} must end with {full}, the size of the test images")
+        if sides != sorted(sides):
+            raise ValueError(f"{sides} must not fall: the images grow in the course of training")
         return sides
 
 

@@ -23,7 +23,7 @@ from src.training.cuda_graph import RecordedStep, Work
 from src.training.history import Row
 from src.training.mix import Mixture
 from src.training.optimizer import make_optimizer, set_rate
-from src.training.schedule import Rates, build_scheduler, stalled
+from src.training.schedule import Rates, begin_anew, build_scheduler, stalled
 from src.training.step import Step
 from src.training.validation import validate
 
@@ -209,6 +209,8 @@ class Run:
                 raise self.diverged(self.step - 1)
             row |= {"val_loss": val_loss, "val_accuracy": val_accuracy}
             if isinstance(self.scheduler, ReduceLROnPlateau):
+                if side != self.side(max(0, self.step - 1 - self.per_epoch)):
+                    begin_anew(self.scheduler)
                 self.scheduler.step(val_loss)
         self.compute.sums.zero_()
         self.history.append(row)

@@ -75,6 +75,11 @@ def stalled(losses: Sequence[float], stop: Stop) -> bool:
     return since > stop.patience
 
 
+def begin_anew(plateau: ReduceLROnPlateau) -> None:
+    """Forget the losses so far: those of images of another size tell nothing of the next ones."""
+    plateau.best, plateau.num_bad_epochs = math.inf, 0
+
+
 def build_scheduler(optimizer: Optimizer, train: Train, rates: Rates, per_epoch: int) -> Scheduler:
     """The scheduler that train.schedule names; per_epoch: steps of an epoch.
 

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from src.pipeline.errors import InputError
 from src.pipeline.params import Params
 from src.pipeline.read_params import load_params
-from tests.conftest import ROOT, committed_params, leaves, run
+from tests.conftest import ROOT, committed_params, leaves, tiny_values
 
-VALUES = yaml.safe_load(committed_params())
-VALUES["train"]["schedule"] = "plateau"
+VALUES = tiny_values()
 MISSING = object()
 
 
@@ -100,7 +99,7 @@ BAD = [
     (
         "lr_find.exponential.end_lr",
         1e-5,
-        "lr_find.exponential: end_lr 1e-05 is not above start_lr 0.0001",
+        "lr_find.exponential: end_lr 1e-05 is not above start_lr 0.0003",
     ),
     ("model.arch", 18, "model.arch: 18 is not text"),
     ("augment", [{"Normalize": {"p": 1.0}}], "augment: Normalize has no place here"),
@@ -140,6 +139,7 @@ BAD = [
     ),
     ("augment", ["HorizontalFlip"], "augment.0: 'HorizontalFlip' is not a mapping"),
     ("data.val_size", 0, "train.schedule: plateau needs data.val_size above 0"),
+    ("train.resolution", [32, 16, 32], "train.resolution: [32, 16, 32] must not fall: the images"),
     ("evaluate.corruptions", -1, "evaluate.corruptions: -1 is not at least 0"),
     ("gradcam.mistakes", 0, "gradcam.mistakes: 0 is not at least 1"),
     ("gradcam.faithfulness_images", 1, "gradcam.faithfulness_images: 1 is not at least 2"),
@@ -191,6 +191,13 @@ def test_linear_needs_a_validation_split(tmp_path: Path) -> None:
     values["train"]["schedule"] = "cosine"
     values["lr_find"]["mode"] = "linear"
     with pytest.raises(InputError, match=r"lr_find\.mode: linear needs data\.val_size above 0"):
+        load_params(write(tmp_path, values))
+
+
+def test_an_early_stop_needs_a_validation_split(tmp_path: Path) -> None:
+    values = changed("data.val_size", 0)
+    values["train"] |= {"schedule": "cosine", "stop": {"patience": 1, "min_delta": 0.0}}
+    with pytest.raises(InputError, match=r"train\.stop needs data\.val_size above 0"):
         load_params(write(tmp_path, values))
 
 
@@ -339,12 +346,17 @@ def test_bad_params_are_refused_before_anything_heavy_is_loaded(tmp_path: Path) 
     assert result.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("path", ["params.yaml", "demo/params.yaml"])
+def test_the_committed_values_are_valid(path: str) -> None:
+    Params.model_validate(yaml.safe_load(committed_params(path)))
+
+
 @pytest.mark.parametrize("project", [".", "demo"])
 def test_an_override_changes_one_line_of_the_file(project: str, tmp_path: Path) -> None:
     """params.yaml is written as DVC writes it, so `git diff` shows the change and nothing else."""
     from dvc.utils.hydra import apply_overrides
 
-    before = run(ROOT, "git", "show", f"HEAD:./{project}/params.yaml").stdout
+    before = committed_params(f"{project}/params.yaml")
     path = tmp_path / "params.yaml"
     path.write_text(before)
     apply_overrides(path, ["train.lr=0.0213"])

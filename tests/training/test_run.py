@@ -56,6 +56,17 @@ def test_an_epochs_row_counts_its_steps_and_validates_at_their_size(
     assert {(training, side) for training, side, _ in seen[11:]} == {(True, 32), (False, 32)}
 
 
+def test_plateau_compares_losses_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first loss at a larger size is no stall, however high; the next one may be."""
+    losses = iter([(1.0, 0.5), (0.9, 0.5), (2.0, 0.5), (2.0, 0.5)])
+    monkeypatch.setattr("src.training.run.validate", lambda *_: next(losses))
+    falling = plateau(factor=0.5, patience=0)
+    run = new_run(params(epochs=4, resolution=[16, 32], plateau=falling))
+    advance(run, 4 * run.per_epoch)
+    assert [row["lr"] for row in run.history] == [0.05] * 4
+    assert run.lr == 0.025
+
+
 def test_each_size_needs_a_step() -> None:
     with pytest.raises(InputError, match=r"^train.resolution: 3 sizes are too many for 2 steps"):
         new_run(params(epochs=1, batch_size=80, resolution=[16, 24, 32]))
