@@ -1,8 +1,8 @@
 """Which pictures lie in a folder, and of which class each one is: names alone, nothing is read.
 
 A folder has one folder of pictures for each class, or it has such folders in train/ and in test/.
-Files and folders whose names begin with a dot are passed over, and so are files beside the
-folders of the classes.
+Files and folders whose names begin with a dot are passed over, and so are editors' copies and
+files beside the folders of the classes.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,8 @@ from src.data.checks import classes_fault
 from src.pipeline.errors import InputError, one_line
 
 TRAIN, TEST = "train", "test"
+# How the names of editors' copies end; DVC passes over them too (.dvcignore).
+EDITORS = ("~", ".swp")
 # What Windows puts beside pictures by itself.
 DROPPINGS = {"desktop.ini", "thumbs.db"}
 
@@ -79,14 +81,18 @@ def folders_in(root: Path) -> list[Path]:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What lies in a folder, sorted, without hidden files."""
+    """What lies in a folder, sorted, without hidden files and editors' copies."""
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(path for path in folder.iterdir() if not is_left_out(path.name))
     except OSError as error:
         raise InputError(
             f"{shown(folder)}: cannot be read as a folder ({error.strerror}); data.folder "
             "(params.yaml) must name one that holds a folder of pictures for each class"
         ) from error
+
+
+def is_left_out(name: str) -> bool:
+    return name.startswith(".") or name.endswith(EDITORS)
 
 
 def check_classes(root: Path, files: list[File], parts: Sequence[str]) -> None:

@@ -46,8 +46,9 @@ def test_a_train_can_be_a_class(tmp_path: Path) -> None:
 
 
 def test_what_is_no_picture_of_a_class_is_passed_over(tmp_path: Path) -> None:
-    """Hidden files, what Windows and Macs leave behind, and files beside the classes."""
+    """Hidden files, what Windows, Macs and editors leave, and files beside the classes."""
     droppings = [".DS_Store", "cat/.DS_Store", "cat/._a.png", "dog/Thumbs.db", "dog/desktop.ini"]
+    droppings += ["cat/a.png~", "dog/b.png.swp"]
     root = grow(tmp_path, "cat/a.png", "dog/b.png", *droppings, ".git/x/y", "labels.csv")
     assert [file.path.name for file in list_files(root)] == ["a.png", "b.png"]
 
