@@ -26,7 +26,10 @@ SUFFIXES = frozenset(
 MAX_PIXELS = 100_000_000
 Image.MAX_IMAGE_PIXELS = None
 BACKGROUND, WHITE = "white", 255
-BITS_PER_SAMPLE = 258  # a tag of TIFF files
+BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # tags of TIFF files
+WHITE_IS_ZERO = 0
+# How far Pillow spreads the grey values of PNG files that have 2 and 4 bits.
+SPREAD = {"L;2": 85, "L;4": 17}
 
 
 class NoMemory(InputError):
@@ -69,8 +72,10 @@ def decode_picture(file: BinaryIO, name: str) -> Picture:
     try:
         with Image.open(file, formats=FORMATS) as image:
             check_size(image, name)
+            spread_transparency(image)
             image.load()
-            return to_rgb(upright(image), grey_bits(image), name)
+            picture = to_rgb(upright(image), grey_bits(image), name)
+            return WHITE - picture if is_negative(image) else picture
     except InputError:
         raise
     except MemoryError as error:
@@ -96,6 +101,14 @@ def check_size(image: Image.Image, name: str) -> None:
         )
 
 
+def spread_transparency(image: Image.Image) -> None:
+    """Spread the one grey value that is transparent as Pillow spreads those of the pixels."""
+    clear, tiles = image.info.get("transparency"), getattr(image, "tile", [])
+    kind = tiles[0][-1] if tiles else None
+    if isinstance(clear, int) and isinstance(kind, str):
+        image.info["transparency"] = clear * SPREAD.get(kind, 1)
+
+
 def upright(image: Image.Image) -> Image.Image:
     """The picture turned as its EXIF data say; as it lies where they are damaged."""
     try:
@@ -109,6 +122,12 @@ def upright(image: Image.Image) -> Image.Image:
 def grey_bits(image: Image.Image) -> int:
     """How many bits a grey value has that Pillow keeps in 16: TIFF has values of 12, too."""
     return 12 if getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE) == (12,) else 16
+
+
+def is_negative(image: Image.Image) -> bool:
+    """Whether 0 stands for white in a deep grey TIFF, which Pillow heeds for 8 bits alone."""
+    tags = getattr(image, "tag_v2", {})
+    return image.mode.startswith("I;16") and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
 
 
 def to_rgb(image: Image.Image, bits: int, name: str) -> Picture:

@@ -295,32 +295,72 @@ def test_a_picture_is_turned_or_does_not_fit(monkeypatch: pytest.MonkeyPatch) ->
     assert "does not fit" in refusal(encoded(Image.fromarray(quarters()), "PNG").getvalue())
 
 
-def test_grey_of_12_bits_is_no_darker() -> None:
-    """White, black, the middle and black: each is three hexadecimal digits."""
-    pixels = bytes.fromhex("fff000800000")
+def grey_tiff(pixels: bytes, bits: int, photometric: int) -> list[int]:
+    """The grey values that are read of a TIFF file of one row."""
     size, kind, place = (
-        {256: 4, 257: 1},
-        {258: 12, 259: 1, 262: 1},
-        {273: 8, 277: 1, 278: 1, 279: 6},
+        {256: 8 * len(pixels) // bits, 257: 1},
+        {258: bits, 259: 1, 262: photometric},
+        {273: 8, 277: 1, 278: 1, 279: len(pixels)},
     )
     tags = size | kind | place
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
-    tiff = b"II*\0" + struct.pack("<I", 14) + pixels + struct.pack("<H", len(tags)) + entries
-    tiff += bytes(4)
-    assert decode_picture(io.BytesIO(tiff), "it")[0, :, 0].tolist() == [255, 0, 128, 0]
+    start = struct.pack("<I", 8 + len(pixels))
+    tiff = b"II*\0" + start + pixels + struct.pack("<H", len(tags)) + entries + bytes(4)
+    seen: list[int] = decode_picture(io.BytesIO(tiff), "it")[0, :, 0].tolist()
+    return seen
+
+
+def test_grey_of_12_bits_is_no_darker() -> None:
+    """White, black, the middle and black: each is three hexadecimal digits."""
+    assert grey_tiff(bytes.fromhex("fff000800000"), 12, 1) == [255, 0, 128, 0]
+
+
+@pytest.mark.parametrize(("bits", "pixels"), [(8, "ff0080"), (16, "ffff00000080")])
+def test_a_negative_tiff_is_turned_into_a_positive(bits: int, pixels: str) -> None:
+    """Where 0 stands for white."""
+    positive = grey_tiff(bytes.fromhex(pixels), bits, 1)
+    assert positive[:3] == [255, 0, 128]
+    assert grey_tiff(bytes.fromhex(pixels), bits, 0) == [255 - value for value in positive]
+
+
+def png(bits: int, colour: int, row: bytes, clear: bytes) -> bytes:
+    """A PNG file of one row. colour: 0 for grey, 2 for RGB; clear: what is transparent."""
+    width = 8 * len(row) // bits // (3 if colour else 1)
+    header = struct.pack(">IIBBBBB", width, 1, bits, colour, 0, 0, 0)
+    chunks = {b"IHDR": header, b"tRNS": clear, b"IDAT": zlib.compress(b"\0" + row), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks.items()
+    )
 
 
 def test_a_transparent_colour_of_16_bits_is_refused() -> None:
     """Pillow keeps 8 of them, and would take an opaque black for it."""
-    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
-    pixels = zlib.compress(b"\0" + struct.pack(">HHH", 0, 0, 0))
-    chunks = {b"IHDR": header, b"tRNS": struct.pack(">HHH", 256, 256, 256), b"IDAT": pixels}
-    chunks[b"IEND"] = b""
-    png = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in chunks.items()
-    )
-    assert "has 16 bits per channel and a transparent colour" in refusal(png)
+    file = png(16, 2, bytes(6), struct.pack(">HHH", 256, 256, 256))
+    assert "has 16 bits per channel and a transparent colour" in refusal(file)
+
+
+@pytest.mark.parametrize(
+    ("bits", "row", "expected"),
+    [
+        (1, 0b10000000, [255, *[255] * 7]),  # white, and black is clear
+        (2, 0b00011011, [255, 85, 170, 255]),
+        (4, 0x01, [255, 17]),
+        (8, 0x00, [255]),
+    ],
+)
+def test_a_transparent_grey_of_any_depth_lies_on_white(
+    bits: int, row: int, expected: list[int]
+) -> None:
+    seen = decode_picture(io.BytesIO(png(bits, 0, bytes([row]), bytes(2))), "it")
+    assert seen[0, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize(("bits", "row"), [(2, 0b01101100), (4, 0x1F)])
+def test_a_transparent_grey_of_few_bits_is_the_pixels_own(bits: int, row: int) -> None:
+    """1 of 3 and 1 of 15: Pillow spreads the pixels to 85 and 17, and not the clear value."""
+    seen = decode_picture(io.BytesIO(png(bits, 0, bytes([row]), b"\0\1")), "it")[0, :, 0]
+    assert seen.tolist() == {2: [255, 170, 255, 0], 4: [255, 255]}[bits]
 
 
 def test_transparent_grey_of_16_bits_lies_on_white() -> None:
