@@ -90,8 +90,7 @@ def corrupt(images: NDArray[np.uint8], kind: str, strength: int) -> NDArray[np.u
 def robustness(trained: Trained, test: Split, count: int) -> list[CorruptionRow]:
     """Accuracy at strength 0, which is no corruption, to 5; no row where `count` is 0.
 
-    count: how many test images to try, with equal shares of the classes; all, where there are
-    fewer.
+    count: how many test images to try, the same share of each class; all, where there are fewer.
     """
     if not count:
         return []

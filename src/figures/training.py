@@ -79,10 +79,10 @@ def draw_panel(
 
 
 def source(lr: float, found: Mapping[str, float]) -> str:
-    """Say which of the range test's rates training took."""
+    """Say which of the range test's rates have the value that training took."""
     names = [name for name, rate in found.items() if rate == lr]
-    where = f"lr_find's {' and '.join(names)}" if names else "set in params.yaml"
-    return f"rate {plain(lr)}, {where}"
+    where = f" = lr_find's {' and '.join(names)}" if names else ", set in params.yaml"
+    return f"rate {plain(lr)}{where}"
 
 
 def draw_lr(axes: Axes, epochs: NDArray[np.float64], lrs: NDArray[np.float64], took: str) -> None:

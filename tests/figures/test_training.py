@@ -57,5 +57,5 @@ def test_best_is_the_lowest_loss_and_the_highest_accuracy() -> None:
 
 def test_the_rate_that_training_took_has_its_name() -> None:
     named, number = (words_of(CASES[c].figure()) for c in ("one_epoch", "to_zero"))
-    assert "rate 0.01, lr_find's steep and valley and slide" in named
+    assert "rate 0.01 = lr_find's steep and valley and slide" in named
     assert "rate 0.1, set in params.yaml" in number
