@@ -14,7 +14,7 @@ from src.evaluation.predict import predict
 from src.explanation.gradcam import grad_cam
 from src.explanation.layers import map_layers
 from src.network.weights import Trained, load_alone
-from src.predict.temperature import NotCalibrated, temperature_for
+from src.predict.temperature import NotCalibrated, project_of, temperature_for
 
 SHOWN = 3
 MEND = (
@@ -37,12 +37,14 @@ class Classifier:
     """A network on its device, its class names, and the temperature of its logits.
 
     layers: those that Grad-CAM explains, none where the network has no maps;
+    project: the folder of the weights' project, where evaluate's figures are;
     uncalibrated: why the temperature is 1 although nobody has measured that, or empty.
     """
 
     trained: Trained
     names: list[str]
     layers: list[str]
+    project: Path
     temperature: float
     uncalibrated: str
 
@@ -71,8 +73,8 @@ def load_classifier(weights: Path) -> Classifier:
     Raises InputError where the weights are missing, damaged or do not name their classes.
     """
     trained, names = load_alone(weights, MEND)
-    layers = map_layers(trained.model)
+    layers, project = map_layers(trained.model), project_of(weights)
     try:
-        return Classifier(trained, names, layers, temperature_for(weights), "")
+        return Classifier(trained, names, layers, project, temperature_for(weights), "")
     except NotCalibrated as why:
-        return Classifier(trained, names, layers, 1.0, str(why))
+        return Classifier(trained, names, layers, project, 1.0, str(why))

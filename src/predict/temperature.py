@@ -14,30 +14,43 @@ class NotCalibrated(Exception):
     """Why the probabilities stay as they are: the end of a sentence that begins with because."""
 
 
+def project_of(weights: Path) -> Path:
+    """The folder of the project that the weights lie in, seen from the working directory."""
+    project, here = weights.absolute().parent.parent, Path.cwd()
+    return project.relative_to(here) if project.is_relative_to(here) else project
+
+
 def temperature_for(weights: Path) -> float:
     """The temperature that evaluate fitted for a project's weights (Guo et al. 2017).
 
     Raises NotCalibrated where there is none, or where dvc.lock does not say that evaluate read
     these weights: another network's temperature would make a false promise.
     """
-    project = weights.absolute().parent.parent
-    metrics = project / METRICS
+    project = project_of(weights)
+    metrics, lock = project / METRICS, project / paths.LOCK
     try:
         if not metrics.exists():
             raise NotCalibrated(f"no {METRICS} goes with the weights")
-        evaluate = read_lock(project / paths.LOCK).get("evaluate", NOTHING)
+        evaluate = read_lock(lock).get("evaluate", NOTHING)
         same = is_of(evaluate, weights, metrics)
         temperature = read_json(metrics, "").get("temperature")
     except (InputError, OSError) as error:
-        raise NotCalibrated(f"{METRICS} or {paths.LOCK} cannot be read") from error
+        raise NotCalibrated(f"{metrics} or {lock} cannot be read") from error
     if not same:
         raise NotCalibrated(
-            f"{METRICS} is not of these weights, as far as {paths.LOCK} says; "
-            "`dvc repro evaluate` writes it anew"
+            f"{metrics} is not of these weights, as far as {lock} says{way_out(weights, project)}"
         )
     if not isinstance(temperature, float):
-        raise NotCalibrated(f"evaluation found no temperature ({METRICS})")
+        raise NotCalibrated(f"evaluation found no temperature ({metrics})")
     return temperature
+
+
+def way_out(weights: Path, project: Path) -> str:
+    """How to get the temperature of a project's weights; of a copy elsewhere there is no way."""
+    if weights.absolute() != (project / paths.WEIGHTS).absolute():
+        return ""
+    place = f" in {project}" if project.absolute() != Path.cwd() else ""
+    return f"; `dvc repro evaluate`{place} writes it anew"
 
 
 def is_of(evaluate: Recorded, weights: Path, metrics: Path) -> bool:

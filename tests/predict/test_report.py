@@ -57,10 +57,10 @@ def test_the_caveat_says_what_the_probabilities_mean(classifier: Classifier) -> 
         " The network names one of its 4 classes for any picture; a high probability does not "
         "say that the picture shows one of them."
     )
-    assert caveat(classifier) == (
+    assert caveat(dataclasses.replace(classifier, project=Path("demo"))) == (
         "These probabilities are scaled by the temperature 2.5, which fits held-out pictures like "
-        "those of the training best as a whole; plots/calibration.png shows how far from the "
-        "truth they still are at each level." + both
+        "those of the training best as a whole; demo/plots/calibration.png shows how far from "
+        "the truth they still are at each level." + both
     )
     assert caveat(uncalibrated(classifier)) == (
         "These probabilities are not calibrated, because nobody measured it." + both

@@ -13,10 +13,11 @@ from tests.predict.conftest import TEMPERATURE
 
 
 @pytest.fixture
-def copy(weights: Path, tmp_path: Path) -> Path:
-    """A copy of the weights in a copy of their project."""
+def copy(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the weights in a copy of their project, which lies in the working directory."""
     shutil.copytree(weights.parent.parent, tmp_path / "copy")
-    return tmp_path / "copy/models/model.safetensors"
+    monkeypatch.chdir(tmp_path)
+    return Path("copy/models/model.safetensors")
 
 
 def why_not(weights: Path) -> str:
@@ -27,6 +28,7 @@ def why_not(weights: Path) -> str:
 
 def test_it_is_evaluate_s(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert temperature_for(copy) == TEMPERATURE
+    assert temperature_for(copy.absolute()) == TEMPERATURE
     monkeypatch.chdir(copy.parent.parent)
     assert temperature_for(Path("models/model.safetensors")) == TEMPERATURE
 
@@ -36,11 +38,24 @@ def test_weights_alone_have_none(copy: Path, tmp_path: Path) -> None:
     assert why_not(alone) == "no metrics/evaluate.json goes with the weights"
 
 
-def test_other_weights_have_none(copy: Path) -> None:
+def test_other_weights_have_none(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy.write_bytes(copy.read_bytes() + b"\0")
     assert why_not(copy) == (
+        "copy/metrics/evaluate.json is not of these weights, as far as copy/dvc.lock says; "
+        "`dvc repro evaluate` in copy writes it anew"
+    )
+    monkeypatch.chdir(copy.parent.parent)
+    assert why_not(Path("models/model.safetensors")) == (
         "metrics/evaluate.json is not of these weights, as far as dvc.lock says; "
         "`dvc repro evaluate` writes it anew"
+    )
+
+
+def test_of_weights_that_evaluate_never_reads_no_way_out_is_told(copy: Path) -> None:
+    kept = copy.rename(copy.with_name("old.safetensors"))
+    kept.write_bytes(kept.read_bytes() + b"\0")
+    assert why_not(kept) == (
+        "copy/metrics/evaluate.json is not of these weights, as far as copy/dvc.lock says"
     )
 
 
@@ -51,22 +66,22 @@ def test_other_metrics_than_the_lock_s_do_not_count(copy: Path) -> None:
 
 def test_a_lock_without_evaluate_says_nothing(copy: Path) -> None:
     (copy.parent.parent / "dvc.lock").write_text("stages: {}")
-    assert "is not of these weights, as far as dvc.lock says" in why_not(copy)
+    assert "is not of these weights, as far as copy/dvc.lock says" in why_not(copy)
 
 
 def test_a_lock_that_cannot_be_read_is_told(copy: Path) -> None:
     lock = copy.parent.parent / "dvc.lock"
     lock.write_text("stages: {evaluate: {deps: 3}}")
-    assert why_not(copy) == "metrics/evaluate.json or dvc.lock cannot be read"
+    assert why_not(copy) == "copy/metrics/evaluate.json or copy/dvc.lock cannot be read"
     lock.unlink()
-    assert why_not(copy) == "metrics/evaluate.json or dvc.lock cannot be read"
+    assert why_not(copy) == "copy/metrics/evaluate.json or copy/dvc.lock cannot be read"
 
 
 def test_metrics_that_the_system_refuses_to_show_say_nothing(copy: Path) -> None:
     metrics = copy.parent.parent / "metrics"
     shutil.rmtree(metrics)
     metrics.symlink_to("a" * 300)
-    assert why_not(copy) == "metrics/evaluate.json or dvc.lock cannot be read"
+    assert why_not(copy) == "copy/metrics/evaluate.json or copy/dvc.lock cannot be read"
 
 
 def test_an_evaluation_without_a_temperature_has_none(copy: Path) -> None:
@@ -76,4 +91,4 @@ def test_an_evaluation_without_a_temperature_has_none(copy: Path) -> None:
     values = yaml.safe_load(lock.read_text())
     values["stages"]["evaluate"]["outs"][0]["md5"] = md5(metrics)
     lock.write_text(yaml.safe_dump(values))
-    assert why_not(copy) == "evaluation found no temperature (metrics/evaluate.json)"
+    assert why_not(copy) == "evaluation found no temperature (copy/metrics/evaluate.json)"
