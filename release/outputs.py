@@ -51,18 +51,29 @@ def command(project: Path, *words: str) -> None:
 
 
 def push(project: Path) -> None:
-    """Replace the release's files by the outputs of the project's last run."""
+    """Replace the release's files by the outputs of the project's last run.
+
+    What `dvc push` of other runs has put there is not the release's, and stays out of git.
+    """
     folder, outputs = project / OUTPUTS, shipped(project)
     # By file: of several stages' names DVC 3.67 takes one.
     command(project, "dvc", "push", "--remote", "release", *outputs)
     if lacking := missing(project, folder):
         sys.exit(f"error: {', '.join(lacking)}: not in DVC's cache; run `dvc repro`, then this")
     there = stored(folder)
-    for md5 in there.keys() - outputs.values():
-        there[md5].unlink()
-    command(project, "git", "add", "--force", "--all", OUTPUTS)
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    print(f"{project / OUTPUTS}: {len(outputs)} files, {size / 1e6:.1f} MB; commit them")
+    files = {str(there[md5].relative_to(project)) for md5 in outputs.values()}
+    if old := released(project) - files:
+        command(project, "git", "rm", "--quiet", "--force", *sorted(old))
+    command(project, "git", "add", "--force", *sorted(files))
+    size = sum((project / file).stat().st_size for file in files)
+    print(f"{project / OUTPUTS}: {len(files)} files, {size / 1e6:.1f} MB; commit them")
+
+
+def released(project: Path) -> set[str]:
+    """The release's files, which are those that git knows."""
+    words = ["git", "ls-files", f"{OUTPUTS}/files"]
+    done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
 
 
 def pull(project: Path, folder: Path) -> None:
@@ -72,7 +83,8 @@ def pull(project: Path, folder: Path) -> None:
     if lacking := missing(project, folder):
         sys.exit(
             f"error: dvc.lock records another run than the published one ({lacking[0]} is not in "
-            f"{folder}); `git stash`, or a fresh clone, brings the published one back"
+            f"{folder}); put it aside by `git stash` or, if it is committed, `git switch` to a "
+            "branch without it"
         )
     command(project, "dvc", "pull", "--remote", "release", *shipped(project))
 

@@ -61,6 +61,18 @@ def test_a_push_replaces_the_release_before_it(own: Path) -> None:
     assert sorted(line[0] for line in status.splitlines()) == ["A", "D"]
 
 
+def test_a_release_leaves_the_runs_that_were_pushed_there(own: Path) -> None:
+    """`dvc push` takes the folder for every run, and may have the only copy of one."""
+    write_anew(own / "plots/model.txt")
+    run(own, "dvc", "commit", "-f", "train")
+    run(own, "dvc", "push", "plots/model.txt")
+    pushed = shipped(own)["plots/model.txt"]
+    run(own, "git", "checkout", "-q", "HEAD", "dvc.lock")
+    push(own)
+    assert pushed in stored(own / OUTPUTS)
+    assert run(own, "git", "status", "--porcelain", OUTPUTS).stdout == ""
+
+
 def test_what_cannot_be_replaced_stays(own: Path) -> None:
     """The cache lacks the run, as in a clone where somebody else's was committed."""
     before = stored(own / OUTPUTS)
@@ -132,6 +144,8 @@ def test_an_experiment_goes_on_from_the_release(fresh: Path) -> None:
 def test_what_is_published_here_is_one_run(name: str) -> None:
     """Before the first release the folder is empty; after it each file is of the recorded run."""
     project = ROOT / {"default": "", "demo": "demo"}[name]
+    commit = yaml.safe_load((ROOT / "docs/result.yaml").read_text())[name]["commit"]
+    skip_without(commit)
     shown = run(ROOT, "git", "ls-files", f"{project.relative_to(ROOT)}/{OUTPUTS}/files").stdout
     files = [ROOT / line for line in shown.split()]
     for file in files:
@@ -139,8 +153,6 @@ def test_what_is_published_here_is_one_run(name: str) -> None:
         assert md5 == f"{file.parent.name}{file.name}"
     prefix = f"{project.relative_to(ROOT)}/".lstrip("./")
     # Not of HEAD, which may be a run of yours.
-    commit = yaml.safe_load((ROOT / "docs/result.yaml").read_text())[name]["commit"]
-    skip_without(commit)
     lock = yaml.safe_load(run(ROOT, "git", "show", f"{commit}:{prefix}dvc.lock").stdout)
     locked = {o["md5"] for s in lock["stages"].values() for o in s["outs"]}
     assert {f"{file.parent.name}{file.name}" for file in files} <= locked
