@@ -18,6 +18,7 @@ import yaml
 
 from benchmarks.gpu_answers import Answers, Values
 from recipes.run import merge, read_recipe
+from release.log import last_run
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("download", "lr_find", "train", "evaluate", "gradcam")
@@ -147,8 +148,7 @@ def found(folder: Path, stage: str) -> Values:
     """A stage's metrics; of a training also its pace."""
     values: Values = json.loads((folder / f"metrics/{stage}.json").read_text())
     if stage == "train":
-        lines = (folder / "logs/train.jsonl").read_text().splitlines()
-        epochs = [row for row in map(json.loads, lines) if "epoch" in row]
+        _, *epochs = last_run((folder / "logs/train.jsonl").read_text())
         values["epochs_seconds"] = sum(row["seconds"] for row in epochs)
         values["images_per_second"] = statistics.median(r["images_per_second"] for r in epochs)
     return values

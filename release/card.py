@@ -41,7 +41,8 @@ chose knew the test accuracies of earlier forms ([log.md](log.md#what-was-known-
 
 {epochs} epochs, batch {batch_size}, SGD with {nesterov}momentum {momentum} and weight decay \
 {weight_decay}, label smoothing {label_smoothing}, schedule {schedule}. The rate is {rate}. \
-Augmentation: {augment}. Seed {seed}. [parameters.md](parameters.md) explains every value.
+{weights_are} {sizes}Augmentation: {augment}. Seed {seed}. [parameters.md](parameters.md) explains \
+every value.
 
 ## Accuracy
 
@@ -81,8 +82,22 @@ def weights_of(path: Path) -> dict[str, Any]:
     }
 
 
+def sizes_of(sides: list[int]) -> str:
+    """How the images grow in training, in a sentence, or nothing."""
+    if len(set(sides)) == 1:
+        return ""
+    return f"The images have {', '.join(map(str, sides))} pixels a side over equal shares of it. "
+
+
 def rate_of(chosen: str | float, value: float) -> str:
     return f"{value:g}, the range test's `{chosen}`" if isinstance(chosen, str) else f"{value:g}"
+
+
+def what_weights(average: dict[str, float] | None) -> str:
+    """Which weights the file holds, in a sentence."""
+    if average is None:
+        return "The weights are those of the last step."
+    return f"The weights are their exponential mean over the steps (decay {average['decay']:g})."
 
 
 def model_card(result: dict[str, Any], params: dict[str, Any]) -> str:
@@ -104,6 +119,8 @@ def model_card(result: dict[str, Any], params: dict[str, Any]) -> str:
         "weight_decay": optimizer["weight_decay"],
         "epochs": metrics["train"]["epochs"],
         "rate": rate_of(params["train"]["lr"], metrics["train"]["lr"]),
+        "weights_are": what_weights(params["train"]["average"]),
+        "sizes": sizes_of(params["train"]["resolution"]),
         "augment": ", ".join(name for entry in params["augment"] for name in entry),
         "precision": result["precision"],
         "top1": top1,

@@ -18,23 +18,15 @@ from typing import Any
 import yaml
 
 from release.card import model_card, weights_of
-from src.pipeline.lock import md5
+from release.log import last_run
+from src.pipeline import paths
+from src.pipeline.lock import md5, read_lock
 
 ROOT = Path(__file__).parents[1]
 RESULT, MODEL = ROOT / "docs/result.yaml", ROOT / "docs/model.md"
 PICTURES = ("lr_find", "training", "confusion", "calibration", "gradcam", "misclassified")
 STAGES = ("download", "lr_find", "train", "evaluate", "gradcam")
 HEADER = "# Written by `make figures`: the run that made the committed results.\n"
-
-
-def last_run(log: str) -> list[dict[str, Any]]:
-    """Start and epochs of the run that wrote the last line; the log has the lines of all runs.
-
-    An epoch that was trained again after a kill is the one that counts.
-    """
-    rows = [json.loads(line) for line in log.splitlines()]
-    run = [row for row in rows if row["run"] == rows[-1]["run"]]
-    return [run[0], *{row["epoch"]: row for row in run if "epoch" in row}.values()]
 
 
 def committed(project: Path) -> str:
@@ -132,13 +124,26 @@ def record(project: Path) -> dict[str, Any]:
             "error: the last run of logs/train.jsonl is not that of metrics/train.json; record a "
             "run before the next training"
         )
+    weights = project / paths.WEIGHTS
+    if md5(weights) != read_lock(project / paths.LOCK)["train"].outs[paths.WEIGHTS]:
+        sys.exit(f"error: {paths.WEIGHTS}: is not what dvc.lock records; `dvc checkout` brings it")
     return {
         "commit": committed(project),
         "command": "dvc repro",
         **surroundings(run),
-        "weights": weights_of(project / "models/model.safetensors"),
+        "weights": weights_of(weights),
         "metrics": metrics,
     }
+
+
+def check_source(project: Path) -> None:
+    """The end where the data are not CIFAR-10: the model card and `make verify` speak of it."""
+    report = project / paths.DATA / "report.json"
+    if (source := json.loads(report.read_text())["source"]) != "cifar10":
+        sys.exit(
+            f"error: {report.relative_to(project)}: the data are from {source}; what `make "
+            "figures` and `make verify` say holds for CIFAR-10 alone"
+        )
 
 
 def copy_pictures() -> dict[str, str]:
@@ -161,10 +166,14 @@ def record_run(name: str) -> dict[str, Any]:
     needed = [project / "logs/train.jsonl", *(project / f"plots/{p}.png" for p in PICTURES)]
     missing = [str(path.relative_to(ROOT)) for path in needed if not path.exists()]
     if missing:
-        command = "make demo" if name == "demo" else "make repro"
-        sys.exit(f"error: {', '.join(missing)}: not there; `{command}` makes them")
+        place = "in demo/" if name == "demo" else "here"
+        sys.exit(
+            f"error: {', '.join(missing)}: not there; record a run where it was made, or make one "
+            f"by `dvc repro -f` {place}"
+        )
     result = record(project)
     if name == "default":
+        check_source(project)
         result["pictures"] = copy_pictures()
         lines = "".join(json.dumps(row) + "\n" for row in read_log(project))
         (ROOT / "docs/training.jsonl").write_text(lines)

@@ -7,6 +7,8 @@ change of any of its metrics goes into docs/result.yaml, and `make verify` allow
 It is the largest of a stage, because a single metric can stay the same by chance.
 """
 
+import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from release.figures import RESULT, write_results
 from release.outputs import OUTPUTS
 from release.verify import (
     ROOT,
+    Row,
     clone,
     compare,
     compute_in,
@@ -39,9 +42,16 @@ def measure(root: Path, result: dict[str, Any]) -> dict[str, Any]:
             compute_in(precision, project)
             for stage, before in largest.items():
                 rows = compare(result["metrics"], {stage: run_stage(project, stage)}, {})
-                changes = [abs(row.here - row.published) for row in rows]
+                changes = [change(row) for row in rows]
                 largest[stage] = max(before, *changes)
     return {"precisions": tried, **largest}
+
+
+def change(row: Row) -> float:
+    """How far a metric moved; the end where one side lacks it."""
+    if math.isnan(moved := abs(row.here - row.published)):
+        sys.exit(f"error: {row.name}: is a metric of one precision alone; its change is no number")
+    return moved
 
 
 def main() -> None:

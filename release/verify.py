@@ -63,7 +63,10 @@ def clone(root: Path, commit: str) -> Iterator[Path]:
         project = Path(folder) / "project"
         known = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
         if subprocess.run(known, cwd=root, capture_output=True, check=False).returncode:
-            sys.exit(f"error: this copy lacks commit {commit[:7]}; `git fetch --unshallow` gets it")
+            sys.exit(
+                f"error: this copy lacks commit {commit[:7]}; `git fetch --unshallow` gets it in a "
+                "shallow clone, and a copy that was not cloned cannot have it"
+            )
         command(root, "git", "clone", "--quiet", "--no-checkout", str(root), str(project))
         command(project, "git", "checkout", "--quiet", "--detach", commit)
         yield project

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from release import figures
 from release.card import model_card
-from release.figures import MODEL, RESULT, record, record_seeds
+from release.figures import MODEL, RESULT, committed, record, record_seeds
 from release.outputs import OUTPUTS, stored
-from tests.conftest import ROOT, run
+from tests.conftest import ROOT, published_params, run
 
 RESULTS = yaml.safe_load(RESULT.read_text())
 
@@ -30,6 +31,7 @@ def test_the_card_holds_the_figures_of_the_run(done: Path) -> None:
     assert "2 epochs, batch 32, SGD with Nesterov momentum 0.95" in text
     assert "The rate is 0.02." in text
     assert "schedule plateau" in text
+    assert "The weights are those of the last step. The images have 16, 32 pixels a side" in text
     low, high = map(float, re.findall(r"interval is ([\d.]+)% to ([\d.]+)%", text)[0])
     assert low < 100 * result["metrics"]["evaluate"]["top1"] < high
 
@@ -55,19 +57,18 @@ def test_the_committed_card_is_that_of_the_result() -> None:
     result = RESULTS["default"]
     assert MODEL.exists() == ("weights" in result), "run `make figures`"
     if MODEL.exists():
-        params = run(ROOT, "git", "show", f"{result['commit']}:params.yaml").stdout
-        assert MODEL.read_text() == model_card(result, yaml.safe_load(params))
+        assert MODEL.read_text() == model_card(result, published_params())
 
 
 def test_a_published_result_says_what_verify_allows_for() -> None:
     """And its card names the digest of the weights that are published."""
     result = RESULTS["default"]
-    files = run(ROOT, "git", "ls-files", f"{OUTPUTS}/files").stdout.split()
+    files = stored(ROOT / OUTPUTS)
     assert bool(files) == ("rounding" in result), "run `make release-outputs` and `make rounding`"
     if files:
         assert result["rounding"]["evaluate"] > 0
         md5 = result["weights"]["md5"]
-        weights = stored(ROOT / OUTPUTS)[md5].read_bytes()
+        weights = files[md5].read_bytes()
         assert hashlib.sha256(weights).hexdigest() == result["weights"]["sha256"]
 
 
@@ -117,6 +118,30 @@ def experiment(project: Path, name: str, seed: int, top1: float) -> str:
     run(project, "git", "update-ref", f"refs/exps/ab/cdef/{name}", commit)
     run(project, "git", "reset", "--quiet", "--hard", head)
     return commit
+
+
+def test_only_a_whole_run_is_recorded(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What docs/model.md says of the weights and of the data must hold."""
+    monkeypatch.setattr(figures, "ROOT", own)
+    with pytest.raises(
+        SystemExit, match=r"data/report\.json: the data are from shapes; what `make"
+    ):
+        figures.record_run("default")
+    weights = own / "models/model.safetensors"
+    whole = weights.read_bytes()
+    weights.unlink()
+    weights.write_bytes(whole + b"\0")
+    with pytest.raises(SystemExit, match=r"model\.safetensors: is not what dvc\.lock records"):
+        figures.record_run("default")
+    weights.write_bytes(whole)
+    (own / "metrics/train.json").write_text("{}")
+    with pytest.raises(SystemExit, match="error: commit the run first; git says:"):
+        committed(own)
+    (own / "logs/train.jsonl").unlink()
+    with pytest.raises(
+        SystemExit, match=r"logs/train\.jsonl: not there; record a run where it was"
+    ):
+        figures.record_run("default")
 
 
 def test_the_log_of_another_run_is_refused(own: Path) -> None:

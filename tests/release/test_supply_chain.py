@@ -1,14 +1,13 @@
 """Nothing comes in unnoticed: each locked package has hashes and a licence that is known here."""
 
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, pages
 
 TEXT = (ROOT / "requirements.txt").read_text().replace("\\\n", "")
 LICENCES = (ROOT / "docs/licences.md").read_text()
@@ -137,9 +136,9 @@ def test_the_example_workflow_pins_what_it_uses() -> None:
 
 def test_the_site_has_every_page() -> None:
     site = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
-    pages = {page for entry in site["nav"] for page in leaves_of(entry)}
-    named = {path.relative_to(ROOT).as_posix() for path in pages_here()}
-    assert pages == named, "name it in the nav of mkdocs.yml"
+    shown = {page for entry in site["nav"] for page in leaves_of(entry)}
+    named = {path.relative_to(ROOT).as_posix() for path in pages()}
+    assert shown == named, "name it in the nav of mkdocs.yml"
 
 
 def leaves_of(entry: object) -> list[str]:
@@ -148,7 +147,3 @@ def leaves_of(entry: object) -> list[str]:
         return [entry]
     below = entry.values() if isinstance(entry, dict) else entry
     return [path for each in below for path in leaves_of(each)]
-
-
-def pages_here() -> list[Path]:
-    return [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]
