@@ -9,7 +9,6 @@ bench/same_bits for the next comparison, under a name that covers the machine an
 import hashlib
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -19,7 +18,10 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+
+from src.device import surroundings
 
 KEPT = Path("bench/same_bits")
 # The default recipe, shortened. A tree whose params.yaml lacks a name runs without it.
@@ -30,7 +32,7 @@ PROBE = {
     "lr_find.num_iter": 40,
     "gradcam.faithfulness_images": 8,
 }
-SWITCHES = ("DEVICE", "THREADS", "WORKERS", "CIFAR10_ARCHIVE")
+SWITCHES = ("DEVICE", "THREADS", "JOBS", "WORKERS", "CIFAR10_ARCHIVE")
 Outputs = dict[str, bytes]
 
 
@@ -106,12 +108,10 @@ def run_tree(commit: str, folder: Path) -> Outputs:
 
 def kept_name(commit: str) -> str:
     """A name for a commit's outputs here; it covers code, machine, packages and switches."""
-    cpu = Path("/proc/cpuinfo")
-    model = [line for line in cpu.read_text().splitlines() if line.startswith("model name")][:1] \
-        if cpu.exists() else [platform.processor()]  # fmt: skip
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     about = [
-        git("rev-parse", f"{commit}^{{tree}}"), platform.python_version(), model, PROBE,
-        sorted(f"{d.name} {d.version}" for d in distributions()),
+        git("rev-parse", f"{commit}^{{tree}}"), PROBE, surroundings(device),
+        torch.get_num_threads(), sorted(f"{d.name} {d.version}" for d in distributions()),
         {name: os.environ.get(name) for name in SWITCHES},
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
