@@ -80,7 +80,8 @@ def check_params(recipe: dict[str, Any], name: str) -> None:
     if found not in (committed, merge(committed, recipe)):
         sys.exit(
             f"error: params.yaml differs from the last commit, and {name} counts on that commit's "
-            "values; bring them back with `git checkout HEAD -- params.yaml dvc.lock metrics`"
+            "values; commit them if they are your own edit, else bring the commit's back with "
+            "`git checkout HEAD -- params.yaml dvc.lock metrics`"
         )
     check_no_other_recipe(found, recipe, name)
 

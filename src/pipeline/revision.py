@@ -65,5 +65,6 @@ def absent(revision: str) -> str:
         return "is not there; run `dvc repro` to make it"
     return (
         "is not in DVC's cache, so that run was made elsewhere, or not to its end, or its results "
-        "are deleted; fetch them with `dvc pull`, or check it out and run `dvc repro`"
+        "are deleted; check it out, then run `make weights` if it is the published run, else "
+        "`dvc repro`"
     )
