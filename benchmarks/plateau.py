@@ -163,7 +163,8 @@ def walk(tree: Tree, form: Form) -> tuple[list[int], Row]:
 def main() -> None:
     """All seeds, or those that the command line names: two can be measured side by side."""
     KEPT.mkdir(parents=True, exist_ok=True)
-    params = changed(load_params(), train={"epochs": EPOCHS, "schedule": "plateau"})
+    usual = {"epochs": EPOCHS, "schedule": "plateau", "average": None}
+    params = changed(load_params(), train=usual)
     for seed in map(int, sys.argv[1:] or SEEDS):
         tree = Tree(params, seed)
         tree.folder.mkdir(exist_ok=True)

@@ -19,6 +19,7 @@ from src.sources.shapes import CLASSES, draw
 from src.training.run import Run, Settings, prepare
 from src.training.schedule import Rates
 
+ROOT = Path(__file__).parents[1]
 BATCH = 128
 DRAWN = 1_000  # images; drawing 50,000 takes longer than what is measured
 Wait = Callable[[], None]
@@ -41,7 +42,7 @@ def changed(params: Params, **sections: dict[str, Any]) -> Params:
 
 def quick_params() -> Params:
     """The quick recipe; the other loops mirror and shift images as it does."""
-    values = yaml.safe_load(Path("params.yaml").read_text())
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
     return Params.model_validate(merge(values, read_recipe("quick")))
 
 
