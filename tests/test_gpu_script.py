@@ -262,7 +262,7 @@ TRAININGS = [q.work.args[0] for q in gpu.QUESTIONS if isinstance(q.work, partial
 def test_a_dry_training_is_its_recipe_made_small(training: Training) -> None:
     wanted = Params.model_validate(gpu_stages.values_of(training, False))
     small = Params.model_validate(gpu_stages.values_of(training, True))
-    assert (wanted.data.source, small.data.source) == ("cifar10", "shapes")
+    assert small.data.source == "shapes"
     assert small.train.epochs == 1 <= wanted.train.epochs
     assert small.augment == wanted.augment
     assert (small.data.val_size == 0) == (wanted.data.val_size == 0)

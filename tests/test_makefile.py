@@ -37,6 +37,18 @@ def test_an_environment_that_is_only_linked_is_not_emptied(folder: Path, tmp_pat
     assert (shared / "bin/python").read_text() == ECHO
 
 
+def test_a_python_that_is_too_old_or_too_new_is_refused(folder: Path) -> None:
+    """Before .venv is touched. This one fails as those do that the version check is for."""
+    other = folder / "python2"
+    other.write_text("#!/bin/sh\nexit 1\n")
+    other.chmod(0o755)
+    os.utime(folder / ".venv/.ready", (0, 0))
+    refused = run(folder, "make", "weights", f"PYTHON={other}", check=False)
+    assert refused.returncode
+    assert refused.stdout.startswith(f"error: {other} is not Python 3.11 to 3.13; name one: make P")
+    assert (folder / ".venv/bin/python").read_text() == ECHO
+
+
 @pytest.mark.parametrize("name", ["-dash.png", 'my "best" one.png', "it's.png", "`id`.png"])
 def test_names_may_have_quotes_blanks_and_dashes(name: str, folder: Path) -> None:
     said = run(folder, "make", "predict", f"IMAGE={name}").stdout

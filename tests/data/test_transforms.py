@@ -2,6 +2,9 @@
 
 import inspect
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import albumentations
@@ -15,6 +18,18 @@ from src.data.transforms import Transform, variants
 from src.pipeline.errors import InputError
 from src.pipeline.rules import COMPOSITIONS, check_transform
 from src.sources.shapes import draw
+from tests.conftest import ROOT
+
+
+def test_albumentations_is_kept_from_asking_for_a_newer_version() -> None:
+    """In a process of its own, because the tests' own environment has the variable."""
+    code = "import os, src.data.transforms; print(os.environ['NO_ALBUMENTATIONS_UPDATE'])"
+    env = {k: v for k, v in os.environ.items() if k != "NO_ALBUMENTATIONS_UPDATE"}
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "1\n"
+
 
 EXPORTED = sorted(
     name

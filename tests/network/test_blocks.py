@@ -23,7 +23,7 @@ def pair(arch: str) -> tuple[blocks.ResNet, theirs.ResNet]:
     return ours, other
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", ["resnet18", "resnet34", "resnet50"])
 def test_a_seed_gives_the_weights_that_it_gives_torchvision(arch: str) -> None:
     ours, other = (network.state_dict() for network in pair(arch))
     assert list(ours) == list(other)

@@ -44,6 +44,14 @@ def test_weights_that_overflow_half_precision_are_refused(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
+def test_a_network_that_this_code_does_not_know_is_refused(tmp_path: Path) -> None:
+    """As of a fork that added one."""
+    path = tmp_path / "model.safetensors"
+    save_weights(path, build_model("resnet18", 10), {"arch": "convnext"})
+    with pytest.raises(InputError, match="is of an unknown architecture"):
+        load_model(path, 10)
+
+
 def test_another_class_count_is_refused(weights: Path) -> None:
     with pytest.raises(InputError, match=r"does not fit resnet18 with 7 classes.*fc\.bias"):
         load_model(weights, 7)

@@ -10,11 +10,12 @@ from src.sources.table import SOURCES, load_source
 
 
 def test_an_unknown_source_is_named_beside_those_that_there_are(values: dict[str, Any]) -> None:
+    assert {"cifar10", "cifar100", "folder", "shapes"} <= SOURCES.keys()
     data = Data.model_validate(values["data"] | {"source": "cifar"})
     with pytest.raises(InputError) as raised:
         load_source(data)
     assert str(raised.value) == (
-        "data.source: 'cifar' is not one of cifar10, cifar100, folder, shapes (params.yaml)"
+        f"data.source: 'cifar' is not one of {', '.join(SOURCES)} (params.yaml)"
     )
 
 

@@ -13,7 +13,13 @@ import torch
 
 from src.pipeline.errors import InputError
 from src.pipeline.lock import md5
-from src.training.checkpoint import Checkpoint, fingerprint, only_trainer, without_epochs
+from src.training.checkpoint import (
+    Checkpoint,
+    checkpoint_seconds,
+    fingerprint,
+    only_trainer,
+    without_epochs,
+)
 from tests.tiny import DECISIVE, params
 
 STATE = ({"weight": torch.arange(4.0)}, {"step": 7, "rate": 0.1 + 0.2})
@@ -40,6 +46,17 @@ def test_resume_0_removes_it(
     assert checkpoint.load() is None
     assert not list(tmp_path.iterdir())
     assert f"{checkpoint.path} is removed: RESUME=0 asks to train afresh" in capsys.readouterr().out
+
+
+def test_its_seconds_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CHECKPOINT_SECONDS", raising=False)
+    assert checkpoint_seconds() == 60
+    monkeypatch.setenv("CHECKPOINT_SECONDS", "0.5")
+    assert checkpoint_seconds() == 0.5
+    for text in ("0", "-1", "inf", "nan", "a minute", ""):
+        monkeypatch.setenv("CHECKPOINT_SECONDS", text)
+        with pytest.raises(InputError, match=r"^CHECKPOINT_SECONDS: '.*' is not a number above 0"):
+            checkpoint_seconds()
 
 
 def test_due_when_its_seconds_have_passed(tmp_path: Path) -> None:
