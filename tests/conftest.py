@@ -79,13 +79,13 @@ def committed_params(path: str = "params.yaml") -> str:
     return (ROOT / path).read_text()
 
 
-def published_params() -> dict[str, Any]:
-    """The default recipe of the published result, whatever params.yaml is now."""
-    commit = yaml.safe_load((ROOT / "docs/result.yaml").read_text())["default"]["commit"]
+def published_params(project: str = ".") -> dict[str, Any]:
+    """What the published result of a project was made with, whatever params.yaml is now."""
+    name = {".": "default", "demo": "demo"}[project]
+    commit = yaml.safe_load((ROOT / "docs/result.yaml").read_text())[name]["commit"]
     skip_without(commit)
-    values: dict[str, Any] = yaml.safe_load(
-        run(ROOT, "git", "show", f"{commit}:params.yaml").stdout
-    )
+    text = run(ROOT, "git", "show", f"{commit}:./{project}/params.yaml").stdout
+    values: dict[str, Any] = yaml.safe_load(text)
     return values
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from src.pipeline.errors import InputError
 from src.pipeline.params import Params
 from src.pipeline.read_params import load_params
-from tests.conftest import ROOT, committed_params, leaves, tiny_values
+from tests.conftest import ROOT, committed_params, leaves, published_params, tiny_values
 
 VALUES = tiny_values()
 MISSING = object()
@@ -357,6 +357,8 @@ def test_an_override_changes_one_line_of_the_file(project: str, tmp_path: Path) 
     from dvc.utils.hydra import apply_overrides
 
     before = committed_params(f"{project}/params.yaml")
+    if yaml.safe_load(before) != published_params(project):
+        pytest.skip("the values are not the published ones, and may be of your own hand")
     path = tmp_path / "params.yaml"
     path.write_text(before)
     apply_overrides(path, ["train.lr=0.0213"])
