@@ -49,9 +49,9 @@ def measure(root: Path, result: dict[str, Any]) -> dict[str, Any]:
 
 def change(row: Row) -> float:
     """How far a metric moved; the end where one side lacks it."""
-    if math.isnan(moved := abs(row.here - row.published)):
+    if math.isnan(row.moved):
         sys.exit(f"error: {row.name}: is a metric of one precision alone; its change is no number")
-    return moved
+    return row.moved
 
 
 def main() -> None:

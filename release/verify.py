@@ -52,8 +52,12 @@ class Row(NamedTuple):
     allowed: float
 
     @property
+    def moved(self) -> float:
+        return abs(self.here - self.published)
+
+    @property
     def close(self) -> bool:
-        return abs(self.here - self.published) <= self.allowed
+        return self.moved <= self.allowed
 
 
 @contextmanager

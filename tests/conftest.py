@@ -69,22 +69,29 @@ os.environ |= {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localho
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
+# The folder of each published result.
+PROJECTS = {"default": ".", "demo": "demo"}
+
+
+def said_by_git(*words: str) -> str | None:
+    """What git says of this copy; None without git, or where the command fails."""
+    if not shutil.which("git"):
+        return None
+    done = run(ROOT, "git", *words, check=False)
+    return None if done.returncode else done.stdout
+
+
 @cache
 def committed_params(path: str = "params.yaml") -> str:
     """params.yaml as committed, so that an experiment's values in the working copy fail no test."""
-    if shutil.which("git"):
-        shown = run(ROOT, "git", "show", f"HEAD:{path}", check=False)
-        if shown.returncode == 0:
-            return shown.stdout
-    return (ROOT / path).read_text()
+    return said_by_git("show", f"HEAD:{path}") or (ROOT / path).read_text()
 
 
-def published_params(project: str = ".") -> dict[str, Any]:
-    """What the published result of a project was made with, whatever params.yaml is now."""
-    name = {".": "default", "demo": "demo"}[project]
+def published_params(name: str = "default") -> dict[str, Any]:
+    """What a published result was made with, whatever params.yaml is now."""
     commit = yaml.safe_load((ROOT / "docs/result.yaml").read_text())[name]["commit"]
     skip_without(commit)
-    text = run(ROOT, "git", "show", f"{commit}:./{project}/params.yaml").stdout
+    text = run(ROOT, "git", "show", f"{commit}:./{PROJECTS[name]}/params.yaml").stdout
     values: dict[str, Any] = yaml.safe_load(text)
     return values
 
@@ -194,11 +201,8 @@ def run(
 def pages() -> list[Path]:
     """The project's Markdown files; notes that you keep beside them are not its own."""
     patterns = ("*.md", "docs/*.md", "benchmarks/*.md")
-    if shutil.which("git"):
-        words = ("git", "ls-files", *(f":(glob){pattern}" for pattern in patterns))
-        known = run(ROOT, *words, check=False).stdout.split()
-        if known:
-            return [ROOT / name for name in known]
+    if known := said_by_git("ls-files", *(f":(glob){pattern}" for pattern in patterns)):
+        return [ROOT / name for name in known.split()]
     return [path for pattern in patterns for path in ROOT.glob(pattern)]
 
 
@@ -219,8 +223,5 @@ def check_link(page: Path, target: str) -> None:
 
 
 def skip_without(commit: str) -> None:
-    if not shutil.which("git"):
-        pytest.skip("git is not installed")
-    known = run(ROOT, "git", "cat-file", "-e", f"{commit}^{{commit}}", check=False)
-    if known.returncode:
+    if said_by_git("cat-file", "-e", f"{commit}^{{commit}}") is None:
         pytest.skip(f"this copy lacks commit {commit[:7]}: it is not a full git clone")

@@ -116,6 +116,7 @@ def test_scores_and_a_temperature_that_do_not_exist_are_absent(clone: Path, tmp_
         in said
     )
     metrics = json.loads((clone / "metrics/evaluate.json").read_text())
+    assert {"top1", "loss", "ece", "macro_f1"} <= metrics.keys()
     assert not {"temperature", "ece_calibrated"} & metrics.keys()
     rows = read_csv(clone / "plots/classes.csv", "")
     assert sorted(row["precision"] == "" for row in rows) == [False] + [True] * 9
@@ -175,6 +176,7 @@ def test_without_a_validation_split_all_but_its_figures_are_there(tmp_path: Path
         for name in stage["outs"]:
             assert (folder / name).stat().st_size > 0
     evaluation = json.loads((folder / "metrics/evaluate.json").read_text())
+    assert {"top1", "loss", "ece", "macro_f1"} <= evaluation.keys()
     assert not {"temperature", "ece_calibrated"} & evaluation.keys()
     assert not any(
         "val" in name for name in json.loads((folder / "metrics/train.json").read_text())

@@ -8,11 +8,11 @@ from typing import Any
 
 from tqdm.utils import disp_len
 
+from src.pipeline import paths
 from src.pipeline.errors import one_line
 from src.predict.classifier import Classifier, Guess
 from src.predict.files import Fault
 
-CALIBRATION = Path("plots/calibration.png")
 ORDER = ("likeliest", "second", "third")
 
 
@@ -73,8 +73,8 @@ def caveat(classifier: Classifier) -> str:
         meaning = (
             f"These probabilities are scaled by the temperature {classifier.temperature:.3g}, "
             "which fits held-out pictures like those of the training best as a whole; "
-            f"{classifier.project / CALIBRATION} shows how far from the truth they still are at "
-            "each level."
+            f"{classifier.project / paths.PLOTS / 'calibration.png'} shows how far from the truth "
+            "they still are at each level."
         )
     return (
         f"{meaning} The network names one of its {classes} classes for any picture; a high "

@@ -341,26 +341,22 @@ def test_a_transparent_colour_of_16_bits_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bits", "row", "expected"),
+    ("bits", "row", "clear", "expected"),
     [
-        (1, 0b10000000, [255, *[255] * 7]),  # white, and black is clear
-        (2, 0b00011011, [255, 85, 170, 255]),
-        (4, 0x01, [255, 17]),
-        (8, 0x00, [255]),
+        (1, 0b10000000, 0, [255] * 8),
+        (2, 0b00011011, 0, [255, 85, 170, 255]),
+        (4, 0x01, 0, [255, 17]),
+        (8, 0x00, 0, [255]),
+        # Pillow spreads the pixels to 85 and 17, and not the clear value.
+        (2, 0b01101100, 1, [255, 170, 255, 0]),
+        (4, 0x1F, 1, [255, 255]),
     ],
 )
 def test_a_transparent_grey_of_any_depth_lies_on_white(
-    bits: int, row: int, expected: list[int]
+    bits: int, row: int, clear: int, expected: list[int]
 ) -> None:
-    seen = decode_picture(io.BytesIO(png(bits, 0, bytes([row]), bytes(2))), "it")
-    assert seen[0, :, 0].tolist() == expected
-
-
-@pytest.mark.parametrize(("bits", "row"), [(2, 0b01101100), (4, 0x1F)])
-def test_a_transparent_grey_of_few_bits_is_the_pixels_own(bits: int, row: int) -> None:
-    """1 of 3 and 1 of 15: Pillow spreads the pixels to 85 and 17, and not the clear value."""
-    seen = decode_picture(io.BytesIO(png(bits, 0, bytes([row]), b"\0\1")), "it")[0, :, 0]
-    assert seen.tolist() == {2: [255, 170, 255, 0], 4: [255, 255]}[bits]
+    file = png(bits, 0, bytes([row]), bytes([0, clear]))
+    assert decode_picture(io.BytesIO(file), "it")[0, :, 0].tolist() == expected
 
 
 def test_transparent_grey_of_16_bits_lies_on_white() -> None:

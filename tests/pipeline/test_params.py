@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from src.pipeline.errors import InputError
 from src.pipeline.params import Params
 from src.pipeline.read_params import load_params
-from tests.conftest import ROOT, committed_params, leaves, published_params, tiny_values
+from tests.conftest import PROJECTS, ROOT, committed_params, leaves, published_params, tiny_values
 
 VALUES = tiny_values()
 MISSING = object()
@@ -351,13 +351,13 @@ def test_the_committed_values_are_valid(path: str) -> None:
     Params.model_validate(yaml.safe_load(committed_params(path)))
 
 
-@pytest.mark.parametrize("project", [".", "demo"])
-def test_an_override_changes_one_line_of_the_file(project: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", PROJECTS)
+def test_an_override_changes_one_line_of_the_file(name: str, tmp_path: Path) -> None:
     """params.yaml is written as DVC writes it, so `git diff` shows the change and nothing else."""
     from dvc.utils.hydra import apply_overrides
 
-    before = committed_params(f"{project}/params.yaml")
-    if yaml.safe_load(before) != published_params(project):
+    before = committed_params(f"./{PROJECTS[name]}/params.yaml")
+    if yaml.safe_load(before) != published_params(name):
         pytest.skip("the values are not the published ones, and may be of your own hand")
     path = tmp_path / "params.yaml"
     path.write_text(before)

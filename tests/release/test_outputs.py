@@ -15,7 +15,7 @@ from src.evaluation.predict import predict
 from src.explanation.subject import load_logits
 from src.network.weights import load_trained
 from src.sources.shapes import load_shapes
-from tests.conftest import ROOT, run, skip_without, tiny_values
+from tests.conftest import PROJECTS, ROOT, run, skip_without, tiny_values
 
 
 def test_dvc_pull_brings_everything_but_the_data(fresh: Path, published: Path) -> None:
@@ -140,10 +140,10 @@ def test_an_experiment_goes_on_from_the_release(fresh: Path) -> None:
     assert run(fresh, "git", "status", "--porcelain", OUTPUTS).stdout == ""
 
 
-@pytest.mark.parametrize("name", ["default", "demo"])
+@pytest.mark.parametrize("name", PROJECTS)
 def test_what_is_published_here_is_one_run(name: str) -> None:
     """Before the first release the folder is empty; after it each file is of the recorded run."""
-    project = ROOT / {"default": "", "demo": "demo"}[name]
+    project = ROOT / PROJECTS[name]
     commit = yaml.safe_load((ROOT / "docs/result.yaml").read_text())[name]["commit"]
     skip_without(commit)
     shown = run(ROOT, "git", "ls-files", f"{project.relative_to(ROOT)}/{OUTPUTS}/files").stdout

@@ -10,13 +10,13 @@ from src.sources.table import SOURCES, load_source
 
 
 def test_an_unknown_source_is_named_beside_those_that_there_are(values: dict[str, Any]) -> None:
-    assert {"cifar10", "cifar100", "folder", "shapes"} <= SOURCES.keys()
     data = Data.model_validate(values["data"] | {"source": "cifar"})
     with pytest.raises(InputError) as raised:
         load_source(data)
-    assert str(raised.value) == (
-        f"data.source: 'cifar' is not one of {', '.join(SOURCES)} (params.yaml)"
-    )
+    # With a source that is added in between, as CONTRIBUTING.md does.
+    said = str(raised.value)
+    assert said.startswith("data.source: 'cifar' is not one of cifar10, cifar100, folder, ")
+    assert said.endswith("shapes (params.yaml)")
 
 
 def test_a_source_gets_the_whole_section(
