@@ -32,6 +32,9 @@ PAGE = 4096
 PREFETCH = 4
 # Batches that this process has taken from a worker and still holds.
 IN_USE = 2
+# A loader's semaphores lie in shared memory too, each on a page of its own: at most this many pages
+# and this many for each worker, measured with torch 2.11.
+SEMAPHORES, SEMAPHORES_EACH = 8, 4
 
 
 def worker_count(device: torch.device) -> int:
@@ -120,8 +123,9 @@ def that_fit(workers: int, batch_size: int) -> tuple[int, int]:
     if workers == 0 or not SHARED.is_dir():
         return workers, PREFETCH if workers else 0
     free = shutil.disk_usage(SHARED).free // (jobs() or 1)
+    for_batches = free - (SEMAPHORES + SEMAPHORES_EACH * workers) * PAGE
     # Images and labels lie in pages of their own.
-    room = max(0, free // (batch_size * (SIDE * SIDE * 3 + 8) + 2 * PAGE) - IN_USE)
+    room = max(0, for_batches // (batch_size * (SIDE * SIDE * 3 + 8) + 2 * PAGE) - IN_USE)
     fewer = min(workers, room)
     prefetch = min(PREFETCH, room // fewer) if fewer else 0
     if (fewer, prefetch) != (workers, PREFETCH):

@@ -249,9 +249,9 @@ def test_only_batches_that_fit_are_prepared_ahead(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Two more are in use; the note comes only where they are fewer than asked for."""
+    """Two more are in use, and semaphores; the note comes only where fewer fit than asked for."""
     monkeypatch.setenv("JOBS", jobs)
-    free = Usage(0, 0, batches * BATCH)
+    free = Usage(0, 0, (8 + 4 * 16) * 4096 * int(jobs) + batches * BATCH)
     monkeypatch.setattr("src.data.batches.shutil.disk_usage", lambda _: free)
     assert that_fit(16, 128) == expected
     note = capsys.readouterr().out
@@ -273,25 +273,30 @@ def test_little_shared_memory_does_not_change_the_batches(
     batches: int, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = batches_of(split, 0)
-    free = Usage(0, 0, batches * (16 * 3080 + 2 * 4096))
+    free = Usage(0, 0, (8 + 4 * 2) * 4096 + batches * (16 * 3080 + 2 * 4096))
     monkeypatch.setattr("src.data.batches.shutil.disk_usage", lambda _: free)
     loaded = loader(split, 2)
     assert (loaded.num_workers, loaded.prefetch_factor) == {5: (2, 1), 2: (0, None)}[batches]
     assert same(list(loaded), expected)
 
 
-MOUNT = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=256k tmpfs /dev/shm && exec "$@"')
+MOUNT = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=292k tmpfs /dev/shm && exec "$@"')
 
 
 def test_a_small_shared_memory_is_enough() -> None:
-    """With a real one, which holds four of these batches of 48 kB; torch would wait for ever."""
+    """With a real one, for four of these batches of 52 kB, and semaphores; all four are there."""
     if not shutil.which("unshare") or run(ROOT, *MOUNT, "sh", "true", check=False).returncode:
         pytest.skip("needs the right to mount a small /dev/shm")
     program = """
+import time
 from tests.data.test_batches import batches_of, draw, loader, same, Split
 images, labels, _ = draw(50, 0)
 split = Split(images, labels)
-seen = [[tensor.clone() for tensor in batch] for batch in loader(split, 2, last=30)]
+seen, before = [], None
+for batch in loader(split, 2, last=30):
+    seen.append([tensor.clone() for tensor in batch])
+    time.sleep(0.1)  # while this one and the one before are in use, two more are made
+    before = batch
 assert same(seen, batches_of(split, 0, last=30))
 """
     command = ("timeout", "60", sys.executable, "-W", "ignore", "-c", program)
