@@ -1,6 +1,5 @@
 """The exponential mean of the weights over the steps (Polyak & Juditsky 1992)."""
 
-import math
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 
@@ -24,7 +23,9 @@ class Average:
 
     model: a copy of the network with the mean weights, to be used after `complete`; decay: the
     factor by which a step's weight falls with each further step, so the mean covers about the
-    last 1 / (1 - decay) steps.
+    last 1 / (1 - decay) steps. While fewer than ten times as many are done it covers about the last
+    tenth of them: a short training would end with a mean of its first steps. (TensorFlow's
+    ExponentialMovingAverage does much the same with num_updates.)
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -37,12 +38,11 @@ class Average:
     def update(self, done: Tensor) -> None:
         """Take in the weights as they are; done: () steps before this one, on the device.
 
-        The shares of the steps sum to 1 at each step, so nothing of the initial weights is left.
+        The first step's weights replace the initial ones: nothing of these is left.
         """
-        # 1 - decay^(done + 1), in a form that keeps its digits in fp32.
-        total = -torch.expm1(math.log(self.decay) * (done + 1).float())
+        share = (10 / (done + 10)).clamp(min=1 - self.decay)
         changes = torch._foreach_sub(self.present, self.means)
-        torch._foreach_mul_(changes, (1 - self.decay) / total)
+        torch._foreach_mul_(changes, share)
         torch._foreach_add_(self.means, changes)
 
     def complete(

@@ -2,6 +2,7 @@
 
 import copy
 from functools import partial
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +20,32 @@ DECAY = 0.8
 
 
 def test_it_is_the_weighted_mean_of_all_steps() -> None:
-    """The initial network is not in it."""
+    """The initial network is not in it; of fewer than 50 steps it covers about the last tenth."""
     model = TinyNet()
     average, states = Average(model, DECAY), []
-    for step in range(6):
+    for step in range(60):
         with torch.no_grad():
             for tensor in model.parameters():
                 tensor.normal_(generator=torch.Generator().manual_seed(step))
         average.update(torch.tensor(step))
         states.append(copy.deepcopy(dict(model.named_parameters())))
-    weights = [DECAY ** (5 - step) for step in range(6)]
+    shares = [max(0.2, 10 / (10 + step)) for step in range(60)]
+    weights = [share * prod(1 - s for s in shares[step + 1 :]) for step, share in enumerate(shares)]
+    assert sum(weights) == pytest.approx(1)
+    assert weights[58] == pytest.approx(DECAY * weights[59])
     for name, mean in average.model.named_parameters():
-        sums = sum(w * state[name] for w, state in zip(weights, states, strict=True))
-        torch.testing.assert_close(mean, (sums / sum(weights)).detach())  # type: ignore[union-attr]
+        expected = sum(w * state[name] for w, state in zip(weights, states, strict=True))
+        torch.testing.assert_close(mean, expected.detach())  # type: ignore[union-attr]
+
+
+def test_a_short_training_does_not_end_with_a_mean_of_its_first_steps() -> None:
+    """200 steps, of which a decay of 0.998 alone would weigh the first as much as the last."""
+    weight = nn.Linear(1, 1, bias=False)
+    average = Average(weight, 0.998)
+    for step in range(200):
+        weight.weight.data.fill_(step)
+        average.update(torch.tensor(step))
+    assert average.model.weight.item() == pytest.approx(200 * 10 / 11, rel=0.01)  # type: ignore[union-attr,operator]
 
 
 @pytest.mark.parametrize("side", [16, 32])
