@@ -13,7 +13,7 @@ from src.data.dataset import read_split
 from src.pipeline.params import Params
 from src.pipeline.rules import COMPOSITIONS
 from src.sources.shapes import draw
-from tests.conftest import ROOT, check_link, committed_params, pages, run
+from tests.conftest import ROOT, check_link, committed_params, pages, run, write_params
 
 PARAMETERS = (ROOT / "docs/parameters.md").read_text()
 RUNNING = (ROOT / "docs/running.md").read_text()
@@ -93,7 +93,7 @@ images = read_split(Path("data"), "test").images
 
 @pytest.mark.slow
 def test_own_images_go_through_the_pipeline(clone: Path) -> None:
-    """The code of docs/running.md works, here with three classes."""
+    """The code of docs/running.md works, here with three classes, and no download undoes it."""
     code = code_with("horse")
     images, labels, _ = draw(600, 5)
     few = labels < 3
@@ -104,6 +104,8 @@ train_images, train_labels = own["images"][30:], own["labels"][30:]
 test_images, test_labels = own["images"][:30], own["labels"][:30]
 """
     (clone / "own.py").write_text(own + code)
+    values = yaml.safe_load((clone / "params.yaml").read_text())
+    write_params(clone, values | {"data": values["data"] | {"source": "own"}})
     run(clone, "python", "own.py", PYTHONPATH=".")
     run(clone, "dvc", "commit", "-f", "download")
     output = run(clone, "dvc", "repro").stdout
@@ -113,6 +115,12 @@ test_images, test_labels = own["images"][:30], own["labels"][:30]
     assert len(split) == 30
     rows = (clone / "plots/classes.csv").read_text().splitlines()[1:]
     assert sorted(row.split(",")[0] for row in rows) == ["cat", "dog", "sea horse"]
+    # The download stage would put other images in their place; it stops, and they can come back.
+    stopped = run(clone, "dvc", "repro", "-f", check=False)
+    assert stopped.returncode
+    assert "data.source: 'own' is not one of cifar10" in stopped.stderr
+    run(clone, "python", "own.py", PYTHONPATH=".")
+    assert "up to date" in run(clone, "dvc", "status").stdout
 
 
 def test_the_readme_is_a_page() -> None:
