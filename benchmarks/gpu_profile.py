@@ -21,6 +21,7 @@ from benchmarks.gpu_steps import (
     without_graph,
 )
 from benchmarks.setting import rate, waiting
+from src.share import pick_device
 
 Kernel = tuple[str, float, float]  # name, ms a step, calls a step
 
@@ -38,13 +39,13 @@ GROUPS = (
 
 def step_profile(kind: Kind, batch: int, size: Size) -> Values:
     """Where the time of a step goes: ms of each group of kernels, and what no kernel fills."""
-    cuda = torch.cuda.is_available()
-    activity = ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU
+    device = pick_device()
+    activity = ProfilerActivity.CUDA if device.type == "cuda" else ProfilerActivity.CPU
     # Else a second profile of CUDA graphs in one process may crash (torch/profiler says so).
     os.environ["TEARDOWN_CUPTI"] = "0"
     # The profiler is there before the graph is recorded: it may not name the kernels of an older.
     with profile(activities=[activity], acc_events=True):
-        torch.zeros(1, device="cuda" if cuda else "cpu")
+        torch.zeros(1, device=device)
     run = step_run(kind, batch, size)
     wait, steps = waiting(run.settings.device), bare_steps(run)
     rate(steps, size.steps // 10 + 1, batch, wait)
@@ -52,21 +53,21 @@ def step_profile(kind: Kind, batch: int, size: Size) -> Values:
     count = size.steps // 10 + 1
     with profile(activities=[activity], acc_events=True) as profiler:
         rate(steps, count, batch, wait)
-    kernels = sorted(kernels_of(profiler, count), key=lambda kernel: -kernel[1])
+    kernels = sorted(kernels_of(profiler, count, device), key=lambda kernel: -kernel[1])
     busy = sum(ms for _, ms, _ in kernels)
     values = {"step_ms": step_ms, "gaps_ms": step_ms - busy, **grouped(kernels)}
     return {**values, "kernels": kernels[:KERNELS], **without_graph(kind, run)}
 
 
-def kernels_of(profiler: profile, steps: int) -> list[Kernel]:
-    """What the GPU did in a step, or where there is none the CPU."""
+def kernels_of(profiler: profile, steps: int, device: torch.device) -> list[Kernel]:
+    """What the device did in a step."""
     events = list(profiler.key_averages())
-    if not torch.cuda.is_available():
+    if device.type != "cuda":
         return [(e.key, e.self_cpu_time_total / steps / 1e3, e.count / steps) for e in events]
     # What torch's own code marks, an optimizer's step for example, spans kernels and is none.
     on_device = [event for event in events if event.device_type == DeviceType.CUDA]
-    device = [event for event in on_device if not event.is_user_annotation]
-    return [(e.key, e.self_device_time_total / steps / 1e3, e.count / steps) for e in device]
+    kernels = [event for event in on_device if not event.is_user_annotation]
+    return [(e.key, e.self_device_time_total / steps / 1e3, e.count / steps) for e in kernels]
 
 
 def group_of(name: str) -> str:

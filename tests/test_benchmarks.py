@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -187,15 +189,15 @@ def test_the_imports_of_each_stage_are_found(stage: str, monkeypatch: pytest.Mon
 
 def test_the_parts_of_a_start_up_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("src.network.resnet.build_model", lambda *_: TinyNet())
-    began = time.time()
-    found = startup.parts(began - 5, tmp_path)
+    asked = count(100)
+    monkeypatch.setattr(startup, "time", SimpleNamespace(time=partial(next, asked)))
+    found = startup.parts(95, tmp_path)
     seconds = {name: value for name, value in found.items() if name != "images"}
     assert list(seconds) == [
         "interpreter", "imports", "CUDA", "data", "augmentation", "network", "optimizer", "workers",
         "graph", "next step",
     ]  # fmt: skip
-    assert seconds["interpreter"] >= 5
-    assert sum(seconds.values()) == pytest.approx(time.time() - began + 5, abs=0.5)
+    assert seconds == dict.fromkeys(seconds, 1) | {"interpreter": 5}
     assert found["images"] == 3_000
 
 

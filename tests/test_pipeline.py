@@ -242,7 +242,7 @@ def test_a_queued_experiment_runs_the_code_as_it_was(clone: Path) -> None:
     script.write_text(text.replace('"""Explain', 'print("edited later")\n"""Explain', 1))
     run(clone, "dvc", "queue", "start")
     wait = "until dvc queue status | grep -q Success; do sleep 1; done"
-    run(clone, "timeout", "240", "sh", "-c", wait)
+    run(clone, "timeout", "1200", "sh", "-c", wait)
     logs = run(clone, "dvc", "queue", "logs", "queued").stdout
     assert "as queued" in logs
     assert "edited later" not in logs

@@ -46,6 +46,7 @@ def gpus(
 
 @pytest.mark.parametrize("name", ["tpu", "cuda:7", "CPU"])
 def test_a_device_that_is_not_there_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(monkeypatch, (9, 0))
     monkeypatch.setenv("DEVICE", name)
     with pytest.raises(InputError, match=f"DEVICE: '{name}' is not on this machine, which has"):
         share.pick_device()
@@ -231,8 +232,14 @@ def test_a_killed_job_leaves_its_gpu(two_gpus: Path) -> None:
 import multiprocessing, sys, time
 from src import share
 place, others, _ = share.claim(("GPU-0", "GPU-1"))
-loader = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+fork = multiprocessing.get_context("fork")
+lives = fork.Event()
+def sleep():
+    lives.set()
+    time.sleep(600)
+loader = fork.Process(target=sleep)
 loader.start()
+lives.wait()
 print(place, others, loader.pid, flush=True)
 sys.stdin.read()
 """

@@ -51,7 +51,7 @@ def test_the_curve_covers_the_range(data: TrainingData, capsys: pytest.CaptureFi
     result = searched(build_model("resnet18", 10), data, params())
     assert result.lrs[0] == pytest.approx(0.0003)
     ratios = result.lrs[1:] / result.lrs[:-1]
-    assert np.allclose(ratios, (1 / 0.0003) ** (1 / 39))
+    assert np.allclose(ratios, (1 / 0.0003) ** (1 / 79))
     assert np.isfinite(result.losses).all()
     assert 0 < result.measured["base_lr"] < result.measured["max_lr"]
     assert result.measured.keys() == result.rates.keys() == set(FOUND)
@@ -198,7 +198,7 @@ def test_where_and_why_it_ended_is_said() -> None:
     assert "lr_find.linear.end_lr" in how_it_ended(lrs, [2.3] * 40, linear)
     for last in (12.0, math.nan):
         assert how_it_ended(lrs[:12], [2.3] * 11 + [last], find) == (
-            "range test: the loss blew up at 0.00296, after 12 of 40 steps"
+            "range test: the loss blew up at 0.00296, after 12 of 80 steps"
         )
 
 

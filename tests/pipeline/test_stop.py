@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from src.pipeline.stop import Stopped, StopRequest
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_a_parent_that_died_during_start_up_is_missed(tmp_path: Path) -> None:
     """
     said = tmp_path / "said"
     command = [sys.executable, "-c", parent, child, str(said)]
-    subprocess.run(command, check=True, env={**os.environ, "DVC_STAGE": "train"})
+    subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "DVC_STAGE": "train"})
     deadline = time.monotonic() + 30
     while not (said.exists() and said.read_text()) and time.monotonic() < deadline:
         time.sleep(0.01)

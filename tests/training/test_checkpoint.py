@@ -20,6 +20,7 @@ from src.training.checkpoint import (
     only_trainer,
     without_epochs,
 )
+from tests.conftest import ROOT
 from tests.tiny import DECISIVE, params
 
 STATE = ({"weight": torch.arange(4.0)}, {"step": 7, "rate": 0.1 + 0.2})
@@ -122,7 +123,7 @@ def test_the_lock_goes_with_the_trainer_though_its_workers_live_on(tmp_path: Pat
             time.sleep(60)
     """
     command = [sys.executable, "-c", code, str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True)
     try:
         assert process.stdout is not None
         process.stdout.readline()
