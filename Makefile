@@ -16,6 +16,13 @@ ifneq ($(shell $(OUTSIDE) $(PYTHON) -c '$(VERSION)' 2>&1),$(shell .venv/bin/pyth
 endif
 endif
 
+# A project that was moved has programs whose first line names a Python that is gone.
+ifneq ($(wildcard .venv/bin/dvc),)
+ifeq ($(wildcard $(shell sed -n '1s/^#!//p' .venv/bin/dvc)),)
+.PHONY: $(READY)
+endif
+endif
+
 .PHONY: help demo repro quick best predict app test test-all check same-bits bench figures page lock \
   weights verify release-outputs rounding licences sbom audit site
 help:
@@ -59,7 +66,11 @@ quick best: $(READY)
 	python recipes/run.py $@
 
 # IMAGE: a file, a folder or a pattern; WEIGHTS: another file than models/model.safetensors.
-# The shell takes names from its environment, whatever quotes and blanks they have.
+# The shell takes names from its environment, whatever quotes, blanks and dollars they have.
+override IMAGE := $(value IMAGE)
+override WEIGHTS := $(value WEIGHTS)
+predict app: export IMAGE := $(IMAGE)
+predict app: export WEIGHTS := $(WEIGHTS)
 predict: $(READY)
 	$(if $(IMAGE),,$(error say which picture: make predict IMAGE=photo.jpg))
 	@python -m src.predict $(if $(WEIGHTS),--weights="$$WEIGHTS") -- "$$IMAGE"

@@ -49,8 +49,20 @@ def test_a_python_that_is_too_old_or_too_new_is_refused(folder: Path) -> None:
     assert (folder / ".venv/bin/python").read_text() == ECHO
 
 
-@pytest.mark.parametrize("name", ["-dash.png", 'my "best" one.png', "it's.png", "`id`.png"])
-def test_names_may_have_quotes_blanks_and_dashes(name: str, folder: Path) -> None:
+@pytest.mark.parametrize(("python", "ready"), [("there", True), ("gone", False)])
+def test_the_environment_of_a_project_that_was_moved_is_made_anew(
+    python: str, ready: bool, folder: Path
+) -> None:
+    (folder / "there").touch()
+    (folder / ".venv/bin/dvc").write_text(f"#!{folder}/{python}\n")
+    said = run(folder, "make", "-n", "weights").stdout
+    assert ("-m venv --clear .venv" not in said) is ready
+
+
+@pytest.mark.parametrize(
+    "name", ["-dash.png", 'my "best" one.png', "it's.png", "`id`.png", "$5 $(shell id).png"]
+)
+def test_names_may_have_quotes_blanks_dashes_and_dollars(name: str, folder: Path) -> None:
     said = run(folder, "make", "predict", f"IMAGE={name}").stdout
     assert said.splitlines() == ["-m", "src.predict", "--", name]
     said = run(folder, "make", "predict", "IMAGE=a.png", f"WEIGHTS={name}").stdout
