@@ -83,6 +83,13 @@ def check_params(recipe: dict[str, Any], name: str) -> None:
             "values; commit them if they are your own edit, else bring the commit's back with "
             "`git checkout HEAD -- params.yaml dvc.lock metrics`"
         )
+    git = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "dvc.lock"], check=False)
+    if git.returncode and found == committed:
+        sys.exit(
+            "error: dvc.lock has a run that is not committed, which would be lost when you go back "
+            f"from {name}; commit it or, if you can do without it, `git checkout HEAD -- dvc.lock "
+            "metrics`"
+        )
     check_no_other_recipe(found, recipe, name)
 
 

@@ -77,6 +77,22 @@ def test_values_that_another_run_left_stop_a_recipe(values: str, repository: Pat
         check_params(RECIPE, "seed")
 
 
+def test_a_run_that_is_not_committed_stops_a_recipe(repository: Path) -> None:
+    """Its dvc.lock would go with `git checkout HEAD -- dvc.lock`, as the docs advise afterwards."""
+    lock = repository / "dvc.lock"
+    lock.write_text("stages: {}\n")
+    run(repository, "git", "add", ".")
+    run(repository, "git", "commit", "-qm", "a run")
+    check_params(RECIPE, "seed")
+    lock.write_text("stages: {train: {}}\n")
+    with pytest.raises(SystemExit, match=r"^error: dvc\.lock has a run that is not committed"):
+        check_params(RECIPE, "seed")
+    # The recipe's own run has written its values, and may be gone on with.
+    values = yaml.safe_load((repository / "params.yaml").read_text())
+    write_params(repository, merge(values, RECIPE))
+    check_params(RECIPE, "seed")
+
+
 def commit_params(folder: Path, values: dict[str, Any]) -> None:
     write_params(folder, values)
     run(folder, "git", "commit", "-qam", "My run")
