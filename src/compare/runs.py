@@ -13,7 +13,7 @@ from src.data.records import Split, from_records, parse_records
 from src.data.tensors import parse_tensors
 from src.pipeline import paths
 from src.pipeline.errors import InputError, one_line
-from src.pipeline.lock import NOTHING, Digests, Recorded, md5, parse_lock
+from src.pipeline.lock import NOTHING, OF_ONE_RUN, Digests, Recorded, md5, parse_lock
 from src.pipeline.revision import WORKSPACE, read_at
 
 FILES = [paths.DATA / "test.bin", paths.DATA / CLASSES, paths.LOGITS]
@@ -54,7 +54,11 @@ def check_tested(name: str, lock: Mapping[str, Recorded]) -> None:
     `dvc exp run train` ends before evaluate and leaves its outputs as they were.
     """
     workspace = name == WORKSPACE
-    if path := not_its_own(lock, digests_here() if workspace else {}):
+    here = digests_here() if workspace else {}
+    recorded = lock.get("train", NOTHING).outs.get(paths.WEIGHTS)
+    if recorded and here.get(paths.WEIGHTS) not in {None, recorded}:
+        raise InputError(f"{name}: dvc.lock records another run than {paths.WEIGHTS}: {OF_ONE_RUN}")
+    if path := not_its_own(lock, here):
         raise InputError(
             f"{name}: evaluate {'wrote' if path == paths.LOGITS else 'read'} another {path} than "
             "this run has, so this run was never tested; "

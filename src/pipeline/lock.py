@@ -10,6 +10,8 @@ from src.pipeline.errors import InputError
 from src.pipeline.files import read_bytes
 
 MEND = "`git checkout HEAD -- dvc.lock` brings the last commit's back"
+# Where dvc.lock and the files of the working copy are of two runs.
+OF_ONE_RUN = "`dvc exp apply NAME` brings an experiment back whole, `dvc checkout` dvc.lock's run"
 # By path; None for a file that DVC names by something else than its md5.
 Digests = dict[Path, str | None]
 

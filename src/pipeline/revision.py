@@ -22,8 +22,12 @@ def read_at(revision: str, paths: Sequence[Path]) -> list[bytes]:
         files, folder = project_at(revision)
         for path in paths:
             contents.append(files.read_bytes(str(folder / path)))
-    except OSError as error:
+    except FileNotFoundError as error:
         raise InputError(f"{one_line(revision)}: {path} {absent(revision)}") from error
+    except OSError as error:
+        raise InputError(
+            f"{one_line(revision)}: {path} cannot be read ({error.strerror or error})"
+        ) from error
     except DvcException as error:
         raise InputError(
             f"{one_line(revision)}: DVC cannot read {path} ({' '.join(str(error).split())}); "
@@ -52,6 +56,11 @@ def project_at(revision: str) -> tuple[Any, Path]:
         files.isdir("/")  # DVC looks a revision up when something of it is first read
     # UnicodeError: the name is no text; AttributeError: it is that of a file, as HEAD:README.md.
     except (SCMError, UnicodeError, AttributeError) as error:
+        if "ambiguous" in str(error):
+            raise InputError(
+                f"{one_line(revision)}: experiments of several commits have this name; "
+                "`git for-each-ref refs/exps` lists their whole names, which are taken too"
+            ) from error
         raise InputError(
             f"{one_line(revision)}: is neither a git revision nor an experiment; "
             "`git log` and `dvc exp list` have their names"

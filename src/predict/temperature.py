@@ -5,7 +5,7 @@ from pathlib import Path
 from src.pipeline import paths
 from src.pipeline.errors import InputError
 from src.pipeline.files import read_json
-from src.pipeline.lock import NOTHING, Recorded, md5, read_lock
+from src.pipeline.lock import NOTHING, OF_ONE_RUN, Recorded, md5, read_lock
 
 METRICS = paths.metrics("evaluate")
 
@@ -31,25 +31,32 @@ def temperature_for(weights: Path) -> float:
     try:
         if not metrics.exists():
             raise NotCalibrated(f"no {METRICS} goes with the weights")
-        evaluate = read_lock(lock).get("evaluate", NOTHING)
-        same = is_of(evaluate, weights, metrics)
+        recorded = read_lock(lock)
+        same = is_of(recorded.get("evaluate", NOTHING), weights, metrics)
         temperature = read_json(metrics, "").get("temperature")
     except (InputError, OSError) as error:
         raise NotCalibrated(f"{metrics} or {lock} cannot be read") from error
     if not same:
         raise NotCalibrated(
-            f"{metrics} is not of these weights, as far as {lock} says{way_out(weights, project)}"
+            f"{metrics} is not of these weights, as far as {lock} says"
+            + way_out(weights, project, recorded.get("train", NOTHING).outs.get(paths.WEIGHTS))
         )
     if not isinstance(temperature, float):
         raise NotCalibrated(f"evaluation found no temperature ({metrics})")
     return temperature
 
 
-def way_out(weights: Path, project: Path) -> str:
-    """How to get the temperature of a project's weights; of a copy elsewhere there is no way."""
+def way_out(weights: Path, project: Path, recorded: str | None) -> str:
+    """How to get the temperature of a project's weights; of a copy elsewhere there is no way.
+
+    recorded: the md5 that dvc.lock has of the project's weights. Where these are another run's, to
+    run evaluate would train dvc.lock's run first, and remove them.
+    """
     if weights.absolute() != (project / paths.WEIGHTS).absolute():
         return ""
     place = f" in {project}" if project.absolute() != Path.cwd() else ""
+    if recorded and recorded != md5(weights):
+        return f", which records another run{place}: {OF_ONE_RUN}"
     return f"; `dvc repro evaluate`{place} writes it anew"
 
 

@@ -107,6 +107,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train(folder, "another network")
     commit(folder, "untested")
     write_run(folder, "worse", list(range(10)))
+    for tag in ("lost", "unfit"):
+        head = run(folder, "git", "rev-parse", tag).stdout.strip()
+        run(folder, "git", "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/twin", tag)
     write_run(folder, "better", [8, 9, 10])
     return folder
 
@@ -175,6 +178,7 @@ def test_the_working_copy_is_compared_with_the_last_commit(
 
 REFUSED = [
     ("nosuch", "worse", "error: nosuch: is neither a git revision nor an experiment; `git log`"),
+    ("twin", "worse", "error: twin: experiments of several commits have this name; `git for-each"),
     ("a\nb", "worse", r"error: a\nb: is neither a git revision nor an experiment; `git log`"),
     ("worse", "\udcff", r"error: \udcff: is neither a git revision nor an experiment; `git log`"),
     ("", "worse", "error: '': is neither a git revision nor an experiment; `git log` and `dvc"),
@@ -209,20 +213,34 @@ def test_what_cannot_be_compared_is_said_in_a_sentence(
 
 
 @pytest.mark.parametrize(
-    ("name", "verb"), [(WEIGHTS, "read"), ("data/classes.txt", "read"), (LOGITS, "wrote")]
+    ("name", "said"),
+    [
+        # As after `python -m stages.train`, or after a recipe and `git checkout HEAD -- dvc.lock`.
+        (
+            WEIGHTS,
+            f"dvc.lock records another run than {WEIGHTS}: `dvc exp apply NAME` brings an "
+            "experiment back whole, `dvc checkout` dvc.lock's run",
+        ),
+        (
+            "data/classes.txt",
+            "evaluate read another data/classes.txt than this run has, so this run was never "
+            "tested; run `dvc repro`",
+        ),
+        (
+            LOGITS,
+            f"evaluate wrote another {LOGITS} than this run has, so this run was never tested; "
+            "run `dvc repro`",
+        ),
+    ],
 )
 def test_a_working_copy_that_has_changed_since_its_test_is_refused(
-    name: str, verb: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, said: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after `python -m stages.train`, which dvc.lock knows nothing of."""
     shutil.copytree(runs.parent, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy" / runs.name)
     with open(name, "ab") as file:
         file.write(b"\n")
-    sentence = (
-        f"error: workspace: evaluate {verb} another {name} than this run has, so this run was "
-        "never tested; run `dvc repro`"
-    )
+    sentence = f"error: workspace: {said}"
     with pytest.raises(SystemExit) as raised:
         main(["worse"])
     assert raised.value.code == sentence

@@ -51,6 +51,21 @@ def test_other_weights_have_none(copy: Path, monkeypatch: pytest.MonkeyPatch) ->
     )
 
 
+def test_a_run_that_dvc_lock_does_not_record_is_brought_back_whole(copy: Path) -> None:
+    """As after `make quick` and `git checkout HEAD -- dvc.lock`: evaluate would train first."""
+    lock = copy.parent.parent / "dvc.lock"
+    values = yaml.safe_load(lock.read_text())
+    values["stages"]["train"] = {"outs": [{"path": "models/model.safetensors", "md5": md5(copy)}]}
+    lock.write_text(yaml.safe_dump(values))
+    assert temperature_for(copy) == TEMPERATURE
+    copy.write_bytes(copy.read_bytes() + b"\0")
+    assert why_not(copy) == (
+        "copy/metrics/evaluate.json is not of these weights, as far as copy/dvc.lock says, which "
+        "records another run in copy: `dvc exp apply NAME` brings an experiment back whole, "
+        "`dvc checkout` dvc.lock's run"
+    )
+
+
 def test_of_weights_that_evaluate_never_reads_no_way_out_is_told(copy: Path) -> None:
     kept = copy.rename(copy.with_name("old.safetensors"))
     kept.write_bytes(kept.read_bytes() + b"\0")
