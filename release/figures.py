@@ -107,7 +107,7 @@ def record_seeds(project: Path, revisions: list[str]) -> dict[str, Any]:
     run = read_log(project)
     if len({seed["seed"] for seed in seeds}) < len(seeds) or len(stands_on) > 1:
         sys.exit("error: these are not runs of one commit that differ in their seeds")
-    if run[-1]["val_accuracy"] not in {seed["val_accuracy"] for seed in seeds}:
+    if run[-1].get("val_accuracy") not in {seed["val_accuracy"] for seed in seeds}:
         sys.exit(
             f"error: the last run here is none of {', '.join(revisions)}; record them after it"
         )
@@ -119,7 +119,7 @@ def record(project: Path) -> dict[str, Any]:
     """What docs/result.yaml says of a project's last run."""
     metrics = {s: json.loads((project / f"metrics/{s}.json").read_text()) for s in STAGES}
     run = read_log(project)
-    if run[-1]["train_loss"] != metrics["train"]["train_loss"]:
+    if run[-1].get("train_loss") != metrics["train"]["train_loss"]:
         sys.exit(
             "error: the last run of logs/train.jsonl is not that of metrics/train.json; record a "
             "run before the next training"

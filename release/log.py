@@ -1,14 +1,26 @@
 """The log of epochs, logs/train.jsonl, as a run wrote it."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 
 def last_run(log: str) -> list[dict[str, Any]]:
     """Start and epochs of the run that wrote the last line; the log has the lines of all runs.
 
-    An epoch that was trained again after a kill is the one that counts.
+    An epoch that was trained again after a kill is the one that counts. A run of fewer epochs may
+    follow one of more that has the same name.
     """
-    rows = [json.loads(line) for line in log.splitlines()]
+    rows = [row for line in log.splitlines() if (row := whole(line)) is not None]
     run = [row for row in rows if row["run"] == rows[-1]["run"]]
-    return [run[0], *{row["epoch"]: row for row in run if "epoch" in row}.values()]
+    epochs = {row["epoch"]: row for row in run if "epoch" in row}
+    last = next((row["epoch"] for row in reversed(run) if "epoch" in row), 0)
+    return [run[0], *(row for epoch, row in epochs.items() if epoch <= last)]
+
+
+def whole(line: str) -> dict[str, Any] | None:
+    """The row in a line, or None where a full disk has cut it."""
+    with suppress(ValueError):
+        if isinstance(row := json.loads(line), dict):
+            return row
+    return None

@@ -93,10 +93,14 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]
 
 def append_json_line(path: Path, values: Mapping[str, Any]) -> None:
     """Add a line of JSON to an untracked log; InputError where the disk or folder refuses."""
-    line = json.dumps(values, allow_nan=False) + "\n"
+    line = json.dumps(values, allow_nan=False).encode() + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a") as handle:
+        with open(path, "ab+") as handle:
+            # A disk that was full may have cut the line before.
+            if handle.tell():
+                handle.seek(-1, os.SEEK_END)
+                line = line if handle.read() == b"\n" else b"\n" + line
             handle.write(line)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error

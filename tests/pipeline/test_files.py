@@ -107,6 +107,15 @@ def test_json_never_holds_nan_or_infinity(value: float, tmp_path: Path) -> None:
     assert not (tmp_path / "file.json").exists() or not (tmp_path / "file.json").read_text()
 
 
+def test_a_line_that_a_full_disk_has_cut_spoils_no_other(tmp_path: Path) -> None:
+    log = tmp_path / "logs/train.jsonl"
+    append_json_line(log, {"epoch": 1})
+    append_json_line(log, {"epoch": 2})
+    log.write_bytes(log.read_bytes() + b'{"epo')
+    append_json_line(log, {"epoch": 3})
+    assert log.read_text() == '{"epoch": 1}\n{"epoch": 2}\n{"epo\n{"epoch": 3}\n'
+
+
 def test_floats_come_back_exactly(tmp_path: Path) -> None:
     value = 0.1 + 0.2
     write_json(tmp_path / "a.json", {"x": value})
