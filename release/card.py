@@ -33,16 +33,15 @@ batch norm in fp32. It holds tensors and a line of JSON, and no code. `make weig
 ## Data
 
 CIFAR-10 (Krizhevsky 2009): {train_images:,} training and {test_images:,} test images, checked by \
-a digest of their content. {val_size:,} of the training images, stratified, are held out for \
-validation. Choices were made on those; evaluate and gradcam alone read the test set. Whoever \
+a digest of their content. {held_out} evaluate and gradcam alone read the test set. Whoever \
 chose knew the test accuracies of earlier forms ([log.md](log.md#what-was-known-of-the-test-set)).
 
 ## Recipe
 
 {epochs} epochs, batch {batch_size}, SGD with {nesterov}momentum {momentum} and weight decay \
 {weight_decay}, label smoothing {label_smoothing}, schedule {schedule}. The rate is {rate}. \
-{weights_are} {sizes}Augmentation: {augment}. Seed {seed}. [parameters.md](parameters.md) explains \
-every value.
+{weights_are} {sizes}Augmentation: {augment}. {mixed}Seed {seed}. \
+[parameters.md](parameters.md) explains every value.
 
 ## Accuracy
 
@@ -54,9 +53,7 @@ cover the chance in training: this is one run, and another seed gives another ac
 |---|---|
 {metrics}
 
-`ece` is the expected calibration error: how far confidence and accuracy lie apart. Divide the \
-logits by `temperature`, which was fitted on validation images, before you read probabilities; \
-`ece_calibrated` is the mean error that is left, and single levels can be further off. \
+`ece` is the expected calibration error: how far confidence and accuracy lie apart. {calibrated} \
 [overview.md](overview.md) explains calibration and Grad-CAM's figures.
 
 ## Limits
@@ -100,6 +97,33 @@ def what_weights(average: dict[str, float] | None) -> str:
     return f"The weights are their exponential mean over the steps (decay {average['decay']:g})."
 
 
+def held_out(val_size: int, limit: int | None) -> str:
+    """Which training images were not trained on, as far as the semicolon before the test set."""
+    rest = f"Training took {limit:,} of the others. " if limit else ""
+    if val_size == 0:
+        return f"{rest}None is held out for validation, so this run chose nothing;"
+    return (
+        f"{val_size:,} of the training images, stratified, are held out for validation. {rest}"
+        "Choices were made on those;"
+    )
+
+
+def mixed(kind: str, alpha: float) -> str:
+    """What training did to pairs of images, in a sentence, or nothing."""
+    return "" if kind == "none" else f"Images are mixed by {kind} (alpha {alpha:g}). "
+
+
+def calibrated(evaluate: dict[str, float]) -> str:
+    """What to do before probabilities are read, in a sentence."""
+    if "temperature" not in evaluate:
+        return "No temperature was fitted, because no image was held out to fit one."
+    return (
+        "Divide the logits by `temperature`, which was fitted on validation images, before you "
+        "read probabilities; `ece_calibrated` is the mean error that is left, and single levels "
+        "can be further off."
+    )
+
+
 def model_card(result: dict[str, Any], params: dict[str, Any]) -> str:
     """The text for a result of docs/result.yaml and the params.yaml of its commit."""
     metrics, optimizer = result["metrics"], params["optimizer"]
@@ -113,7 +137,9 @@ def model_card(result: dict[str, Any], params: dict[str, Any]) -> str:
         **params["train"],
         "seed": params["seed"],
         "arch": params["model"]["arch"].replace("resnet", "ResNet-"),
-        "val_size": params["data"]["val_size"],
+        "held_out": held_out(params["data"]["val_size"], params["data"]["train_limit"]),
+        "mixed": mixed(**params["train"]["mix"]),
+        "calibrated": calibrated(metrics["evaluate"]),
         "momentum": optimizer["momentum"],
         "nesterov": "Nesterov " if optimizer["nesterov"] else "",
         "weight_decay": optimizer["weight_decay"],

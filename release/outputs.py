@@ -70,14 +70,20 @@ def push(project: Path) -> None:
 
 
 def released(project: Path) -> set[str]:
-    """The release's files, which are those that git knows."""
+    """The release's files, which are those that git knows; none where there is no git."""
     words = ["git", "ls-files", f"{OUTPUTS}/files"]
-    done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=True)
+    done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=False)
     return set(done.stdout.split())
 
 
 def pull(project: Path, folder: Path) -> None:
     """Put a release's outputs where the stages write them; `folder` is the DVC remote."""
+    home = folder.parents[1]
+    if lost := [file for file in released(home) if not (home / file).exists()]:
+        sys.exit(
+            f"error: {len(lost)} of the release's files are gone; "
+            f"`git checkout HEAD -- {OUTPUTS}` in {home.absolute()} brings them back"
+        )
     if not stored(folder):
         sys.exit(f"error: {folder}: no run has been published there; `make repro` makes its own")
     if lacking := missing(project, folder):

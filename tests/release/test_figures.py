@@ -12,6 +12,7 @@ import yaml
 from release import figures
 from release.card import model_card
 from release.figures import MODEL, RESULT, committed, record, record_seeds
+from release.log import last_run
 from release.outputs import OUTPUTS, stored
 from tests.conftest import ROOT, published_params, run
 
@@ -34,6 +35,25 @@ def test_the_card_holds_the_figures_of_the_run(done: Path) -> None:
     assert "The weights are those of the last step. The images have 16, 32 pixels a side" in text
     low, high = map(float, re.findall(r"interval is ([\d.]+)% to ([\d.]+)%", text)[0])
     assert low < 100 * result["metrics"]["evaluate"]["top1"] < high
+
+
+def test_the_card_of_another_recipe_says_what_that_did(done: Path) -> None:
+    """As of `best`: nothing held out, so no temperature; images mixed. And of part of the data."""
+    result = record(done)
+    evaluate = result["metrics"]["evaluate"]
+    params = yaml.safe_load((done / "params.yaml").read_text())
+    usual = model_card(result, params)
+    assert "Choices were made on those; evaluate and gradcam alone read" in usual
+    assert "Divide the logits by `temperature`" in usual
+    assert not re.search(r"None is held|Training took|mixed|No temperature", usual)
+    params["data"] |= {"val_size": 0, "train_limit": 1000}
+    params["train"]["mix"] = {"kind": "cutmix", "alpha": 0.2}
+    del evaluate["temperature"], evaluate["ece_calibrated"]
+    text = model_card(result, params)
+    assert "Training took 1,000 of the others. None is held out for validation" in text
+    assert "Images are mixed by cutmix (alpha 0.2). Seed" in text
+    assert "No temperature was fitted, because no image was held out" in text
+    assert not re.search(r"Choices were made|Divide the logits", text)
 
 
 def test_the_interval_is_wilsons(done: Path) -> None:
@@ -155,3 +175,28 @@ def test_the_log_of_another_run_is_refused(own: Path) -> None:
     log.write_text(log.read_text() + json.dumps(other) + "\n")
     with pytest.raises(SystemExit, match=r"the last run of logs/train\.jsonl is not that"):
         record(own)
+
+
+def test_a_training_that_ended_in_its_first_epoch_is_refused_too(own: Path) -> None:
+    """The log then ends with its first line, which has no loss."""
+    with open(own / "logs/train.jsonl", "a") as log:
+        log.write('{"run": "another", "device": "cpu"}\n')
+    with pytest.raises(SystemExit, match=r"^error: the last run of logs/train\.jsonl is not that"):
+        record(own)
+
+
+def row(run: str, **values: float) -> str:
+    return json.dumps({"run": run, **values}) + "\n"
+
+
+def test_the_log_s_last_run_is_read_through_what_happened_to_it() -> None:
+    """A kill, another run, a longer training of the same name, and a disk that was full."""
+    log = row("a", startup_seconds=1)
+    log += "".join(row("a", epoch=epoch, seconds=5) for epoch in range(1, 5))
+    log += row("b", startup_seconds=1) + row("b", epoch=1, seconds=9)
+    log += row("a", startup_seconds=2) + row("a", epoch=1, seconds=6) + '{"run": "a", "epo\n'
+    log += row("a", startup_seconds=3) + row("a", epoch=2, seconds=7)
+    start, *epochs = last_run(log)
+    assert start["startup_seconds"] == 1
+    assert [(line["epoch"], line["seconds"]) for line in epochs] == [(1, 6), (2, 7)]
+    assert last_run(log + row("a", startup_seconds=4))[1:] == epochs

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,17 @@ def test_another_run_is_not_taken_for_the_published_one(
         pull(fresh, fresh / "nowhere")
     assert not (fresh / "plots/model.txt").exists()
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("pattern", ["files/md5/*", "files/md5/[0-7]*"])
+def test_files_that_were_deleted_come_back_by_git(pattern: str, fresh: Path) -> None:
+    """As after `dvc gc --cloud`: all of them, or some; dvc.lock is not to blame."""
+    for folder in (fresh / OUTPUTS).glob(pattern):
+        shutil.rmtree(folder)
+    with pytest.raises(SystemExit, match=r"^error: \d+ of the release's files are gone; `git ch"):
+        pull(fresh, fresh / OUTPUTS)
+    run(fresh, "git", "checkout", "HEAD", "--", OUTPUTS)
+    pull(fresh, fresh / OUTPUTS)
 
 
 def test_a_damaged_file_is_refused(fresh: Path) -> None:
