@@ -90,15 +90,19 @@ def check_params(recipe: dict[str, Any], name: str) -> None:
             f"from {name}; commit it or, if you can do without it, `git checkout HEAD -- dvc.lock "
             "metrics`"
         )
-    check_no_other_recipe(found, recipe, name)
+    check_no_other_recipe(committed, recipe, name)
 
 
-def check_no_other_recipe(found: Any, recipe: dict[str, Any], name: str) -> None:
-    """Stop if params.yaml has all that another recipe sets and this one would leave as it is."""
-    held = leaves(found)
+def check_no_other_recipe(committed: Any, recipe: dict[str, Any], name: str) -> None:
+    """Stop if another recipe was committed, or a mixture of it and this one.
+
+    A value of your own that another recipe happens to have too is neither.
+    """
+    held, own = leaves(committed).items(), leaves(recipe)
     for other in recipe_names():
-        kept = {k: v for k, v in leaves(read_recipe(other)).items() if k not in leaves(recipe)}
-        if kept and kept.items() <= held.items():
+        values = leaves(read_recipe(other))
+        kept = {key: value for key, value in values.items() if key not in own}
+        if kept and kept.items() <= held and (values.items() <= held or own.items() <= held):
             sys.exit(
                 f"error: params.yaml has the values of {other}, of which {name} would keep "
                 f"{', '.join(kept)}; bring the default's back with `git checkout COMMIT -- "
