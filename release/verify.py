@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,10 +83,10 @@ def take_outputs(project: Path, folder: Path) -> None:
     pull(project, folder)
 
 
-def run_stage(project: Path, stage: str) -> dict[str, Any]:
-    """Run a stage of the project's own code; its metrics."""
+def run_stage(project: Path, stage: str, how: Sequence[str] = ("-m",)) -> dict[str, Any]:
+    """Run a stage of the project's own code; its metrics. how: Python's option for a module."""
     print(f"\n{stage}:", flush=True)
-    command(project, sys.executable, "-u", "-m", f"stages.{stage}")
+    command(project, sys.executable, "-u", *how, f"stages.{stage}")
     metrics: dict[str, Any] = json.loads((project / f"metrics/{stage}.json").read_text())
     return metrics
 

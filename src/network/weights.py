@@ -27,7 +27,7 @@ class Trained:
 
 
 def load_trained(path: Path, num_classes: int, mean: list[float], std: list[float]) -> Trained:
-    """The network of a weights file on this machine, in the precision of its training.
+    """The network of a weights file on this machine, in the precision that `ready` says.
 
     mean, std: of the channels that it was trained on. Raises InputError as `load_model` does.
     """
@@ -37,7 +37,6 @@ def load_trained(path: Path, num_classes: int, mean: list[float], std: list[floa
 def load_alone(path: Path, mend: str) -> tuple[Trained, list[str]]:
     """The network of a weights file and its class names, without the data that it was trained on.
 
-    It computes in the precision of its training, or in fp32 where this CPU has that in software.
     Raises InputError, whose sentence ends with `mend`, where the file is damaged or does not name
     its classes and channel statistics.
     """
@@ -46,18 +45,16 @@ def load_alone(path: Path, mend: str) -> tuple[Trained, list[str]]:
     if not (classes and mean and std):
         raise InputError(f"{path}: does not name its classes, so an older version wrote it; {mend}")
     model = fill(path, tensors, about, len(classes), mend)
-    return ready(model, about, mean, std, or_fp32=True), classes
+    return ready(model, about, mean, std), classes
 
 
-def ready(
-    model: nn.Module,
-    about: dict[str, Any],
-    mean: list[float],
-    std: list[float],
-    or_fp32: bool = False,
-) -> Trained:
-    """A model on this machine's device, in the precision that its metadata name, as in `start`."""
-    device, resolved = start(about["precision"], deterministic=True, or_fp32=or_fp32)
+def ready(model: nn.Module, about: dict[str, Any], mean: list[float], std: list[float]) -> Trained:
+    """A model on this machine's device, in the precision of its training.
+
+    In fp32 where this CPU has that in software, many times slower: the network may come from
+    elsewhere, as the published one does.
+    """
+    device, resolved = start(about["precision"], deterministic=True, or_fp32=True)
     with memory_for("the network"):
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return Trained(model, Normalize(mean, std, device), resolved)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from src.network.resnet import build_model
-from src.network.weights import load_model, save_weights
+from src.network.weights import load_model, load_trained, save_weights
 from src.pipeline.errors import InputError
 
 
@@ -27,6 +27,25 @@ def test_weights_are_small_and_come_back(weights: Path) -> None:
         stored = model.state_dict()[name]
         exact = "bn" in name or "downsample.1" in name
         assert torch.equal(stored, tensor if exact else tensor.half().float()), name
+
+
+@pytest.mark.parametrize(("able", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_what_a_cpu_computes_in_software_is_computed_in_fp32(
+    able: bool,
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By evaluate and gradcam too: the published network may be of another machine's precision."""
+    path = tmp_path / "model.safetensors"
+    about = {"arch": "resnet18", "precision": "bf16"}
+    save_weights(path, build_model("resnet18", 10), about)
+    monkeypatch.setattr("src.device.cpu_computes", lambda _: able)
+    assert load_trained(path, 10, [0.5] * 3, [0.2] * 3).precision == expected
+    told = capsys.readouterr().out
+    assert ("so this computes in fp32" in told) is not able
+    assert "train.precision" not in told
 
 
 def test_same_weights_same_bytes(weights: Path, tmp_path: Path) -> None:
