@@ -114,7 +114,8 @@ class Checkpoint:
             values = known(about)
             if recorded and values.get("result", {}).get("weights") == recorded:
                 write_json(about, {**values, "recorded": True})
-        if known(self.about).get("recorded") and known(self.about)["result"]["epochs"] == epochs:
+        # Not by that mark: dvc.lock may have gone back to another run since.
+        if recorded and known(self.about).get("result") == {"epochs": epochs, "weights": recorded}:
             self.remove("dvc.lock has its result")
 
     def remove(self, why: str) -> None:

@@ -171,6 +171,15 @@ def test_a_finished_state_stays_until_its_result_is_recorded(tmp_path: Path) -> 
     assert not list((tmp_path / "resume").iterdir())
 
 
+def test_a_state_stays_where_dvc_lock_has_gone_back_to_another_result(tmp_path: Path) -> None:
+    """It was recorded once; now dvc.lock has another machine's result of the same values."""
+    checkpoint = finished(tmp_path, DECISIVE, 30, b"weights")
+    other = Checkpoint(tmp_path / "resume", DECISIVE | {"threads": 9}, 60)
+    other.drop_recorded(30, md5(tmp_path / "weights"))
+    checkpoint.drop_recorded(30, "another")
+    assert checkpoint.load() is not None
+
+
 def test_a_recorded_state_stays_for_a_longer_run(tmp_path: Path) -> None:
     checkpoint = finished(tmp_path, DECISIVE, 30, b"weights")
     checkpoint.drop_recorded(60, md5(tmp_path / "weights"))
