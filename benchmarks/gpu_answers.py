@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from release.log import whole_rows
+
 Values = dict[str, Any]
 PACKAGES = ("torch", "torchvision", "numpy", "albumentations")
 COMMIT = Path(__file__).parents[1] / "bench/commit"
@@ -61,8 +63,7 @@ class Answers:
 
     def rows(self) -> list[Values]:
         """Every whole line, oldest first."""
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        return [row for line in lines if (row := whole(line)) is not None]
+        return whole_rows(self.path.read_text()) if self.path.exists() else []
 
     def has(self, question: str) -> bool:
         return any(row["question"] == question and "error" not in row for row in self.rows())
@@ -70,15 +71,6 @@ class Answers:
     def ended(self, question: str) -> bool:
         """Whether the question was done, cut off by its time box, or failed."""
         return any(row["question"] == question and "state" in row for row in self.rows())
-
-
-def whole(line: str) -> Values | None:
-    """The object in a line, or None where a cut has left half of it."""
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) else None
 
 
 def table(rows: list[Values]) -> str:

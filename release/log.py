@@ -11,16 +11,17 @@ def last_run(log: str) -> list[dict[str, Any]]:
     An epoch that was trained again after a kill is the one that counts. A run of fewer epochs may
     follow one of more that has the same name.
     """
-    rows = [row for line in log.splitlines() if (row := whole(line)) is not None]
+    rows = whole_rows(log)
     run = [row for row in rows if row["run"] == rows[-1]["run"]]
     epochs = {row["epoch"]: row for row in run if "epoch" in row}
     last = next((row["epoch"] for row in reversed(run) if "epoch" in row), 0)
     return [run[0], *(row for epoch, row in epochs.items() if epoch <= last)]
 
 
-def whole(line: str) -> dict[str, Any] | None:
-    """The row in a line, or None where a full disk has cut it."""
-    with suppress(ValueError):
-        if isinstance(row := json.loads(line), dict):
-            return row
-    return None
+def whole_rows(log: str) -> list[dict[str, Any]]:
+    """The object in each line of JSON, without the lines that a full disk or a kill has cut."""
+    rows = []
+    for line in log.splitlines():
+        with suppress(ValueError):
+            rows.append(json.loads(line))
+    return [row for row in rows if isinstance(row, dict)]
