@@ -113,10 +113,11 @@ def mixed(kind: str, alpha: float) -> str:
     return "" if kind == "none" else f"Images are mixed by {kind} (alpha {alpha:g}). "
 
 
-def calibrated(evaluate: dict[str, float]) -> str:
+def calibrated(evaluate: dict[str, float], val_size: int) -> str:
     """What to do before probabilities are read, in a sentence."""
     if "temperature" not in evaluate:
-        return "No temperature was fitted, because no image was held out to fit one."
+        why = "" if val_size else ", because no image was held out to fit one"
+        return f"No temperature was fitted{why}."
     return (
         "Divide the logits by `temperature`, which was fitted on validation images, before you "
         "read probabilities; `ece_calibrated` is the mean error that is left, and single levels "
@@ -139,7 +140,7 @@ def model_card(result: dict[str, Any], params: dict[str, Any]) -> str:
         "arch": params["model"]["arch"].replace("resnet", "ResNet-"),
         "held_out": held_out(params["data"]["val_size"], params["data"]["train_limit"]),
         "mixed": mixed(**params["train"]["mix"]),
-        "calibrated": calibrated(metrics["evaluate"]),
+        "calibrated": calibrated(metrics["evaluate"], params["data"]["val_size"]),
         "momentum": optimizer["momentum"],
         "nesterov": "Nesterov " if optimizer["nesterov"] else "",
         "weight_decay": optimizer["weight_decay"],
