@@ -52,4 +52,5 @@ def digests(files: list[dict[str, str]]) -> Digests:
 
 def md5(path: Path) -> str:
     """As DVC names content; it guards against mistakes, not against forgery."""
-    return hashlib.md5(read_bytes(path, ""), usedforsecurity=False).hexdigest()
+    content = read_bytes(path, "it must be there and readable")
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

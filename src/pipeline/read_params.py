@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from src.pipeline.errors import InputError, one_line
 from src.pipeline.params import Params
 
-# PyYAML reads 010 as 8 and 1:30 as 90; DVC, by YAML 1.2, records 10 and the text 1:30.
+# PyYAML reads 010 as 8, 1:30 as 90 and yes as true; DVC, by YAML 1.2, records 10 and two texts.
 OCTAL_OR_TIME = re.compile(r"[+-]?0[\d_]+|.*:.*")
 
 
 class Loader(yaml.SafeLoader):
-    """YAML, except that numbers which DVC reads otherwise stay text, and so are refused."""
+    """YAML, except that what DVC reads otherwise stays text: such numbers are then refused."""
 
 
 def plain_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | str:
@@ -28,6 +28,12 @@ def plain_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float | str:
     return text if ":" in text else loader.construct_yaml_float(node)
 
 
+def plain_bool(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> bool | str:
+    text = loader.construct_scalar(node)
+    return loader.construct_yaml_bool(node) if text.lower() in {"true", "false"} else text
+
+
+Loader.add_constructor("tag:yaml.org,2002:bool", plain_bool)
 Loader.add_constructor("tag:yaml.org,2002:int", plain_int)
 Loader.add_constructor("tag:yaml.org,2002:float", plain_float)
 
@@ -36,6 +42,7 @@ RULES = {
     "missing": "is missing",
     "extra_forbidden": "is not a parameter",
     "int_type": "is not a whole number",
+    "invalid_key": "is not a name",
     "float_type": "is not a number",
     "bool_type": "is not true or false",
     "string_type": "is not text",
@@ -57,11 +64,11 @@ RULES = {
 
 def sentence(error: Any, path: Path) -> str:
     """One of pydantic's errors as `key: value rule (file)`."""
-    key = one_line(".".join(map(str, error["loc"])))
+    key = ".".join(map(str, error["loc"]))
     rule = RULES.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
     if error["type"] not in {"missing", "extra_forbidden", "value_error"}:
         rule = f"{error['input']!r} {rule}"
-    return f"{key}: {rule} ({path})" if key else f"{rule} ({path})"
+    return f"{one_line(key)}: {rule} ({path})" if error["loc"] else f"{rule} ({path})"
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

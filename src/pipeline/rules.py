@@ -71,7 +71,7 @@ def each_once(entries: list[Any]) -> list[Any]:
 
 
 def text_from_yaml(value: object) -> object:
-    """The words that YAML reads as something else: true, and a class that is called 7."""
-    if value is True:
-        return "true"
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    """The words that YAML reads as something else: classes called true, false or 7."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) else value

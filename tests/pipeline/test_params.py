@@ -138,7 +138,6 @@ BAD = [
         "augment: OneOrOther: transforms: two are needed, not 1",
     ),
     ("augment", ["HorizontalFlip"], "augment.0: 'HorizontalFlip' is not a mapping"),
-    ("data.val_size", 0, "train.schedule: plateau needs data.val_size above 0"),
     ("train.resolution", [32, 16, 32], "train.resolution: [32, 16, 32] must not fall: the images"),
     ("evaluate.corruptions", -1, "evaluate.corruptions: -1 is not at least 0"),
     ("gradcam.mistakes", 0, "gradcam.mistakes: 0 is not at least 1"),
@@ -151,7 +150,6 @@ BAD = [
     ("gradcam.layers", [4], "gradcam.layers.0: 4 is not text"),
     ("gradcam.layers", "layer4", "gradcam.layers: 'layer4' is not a list"),
     ("gradcam.method", "cam", "'cam' is not one of 'gradcam', 'gradcam++', 'hirescam' or 'layerc"),
-    ("gradcam.target", False, "gradcam.target: False is not text"),
     ("gradcam.target", None, "gradcam.target: None is not text"),
     ("gradcam.images", [], "gradcam.images: [] has fewer than 1 entries"),
     ("gradcam.images", [-1], "gradcam.images.0: -1 is not at least 0"),
@@ -186,18 +184,23 @@ def test_a_bad_value_is_named(key: str, value: object, sentence: str, tmp_path: 
     assert len(str(raised.value).splitlines()) == 1
 
 
+def test_plateau_needs_a_validation_split(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^train\.schedule: plateau needs data\.val_size above 0"):
+        load_params(write(tmp_path, changed("data.val_size", 0)))
+
+
 def test_linear_needs_a_validation_split(tmp_path: Path) -> None:
     values = changed("data.val_size", 0)
     values["train"]["schedule"] = "cosine"
     values["lr_find"]["mode"] = "linear"
-    with pytest.raises(InputError, match=r"lr_find\.mode: linear needs data\.val_size above 0"):
+    with pytest.raises(InputError, match=r"^lr_find\.mode: linear needs data\.val_size above 0"):
         load_params(write(tmp_path, values))
 
 
 def test_an_early_stop_needs_a_validation_split(tmp_path: Path) -> None:
     values = changed("data.val_size", 0)
     values["train"] |= {"schedule": "cosine", "stop": {"patience": 1, "min_delta": 0.0}}
-    with pytest.raises(InputError, match=r"train\.stop needs data\.val_size above 0"):
+    with pytest.raises(InputError, match=r"^train\.stop needs data\.val_size above 0"):
         load_params(write(tmp_path, values))
 
 
@@ -245,6 +248,24 @@ def test_a_number_that_dvc_reads_as_text_is_refused(tmp_path: Path) -> None:
         load_params(tmp_path / "params.yaml")
 
 
+@pytest.mark.parametrize("word", ["yes", "Off"])
+def test_a_word_that_dvc_reads_as_text_is_no_truth_value(word: str, tmp_path: Path) -> None:
+    assert isinstance(yaml.safe_load(word), bool)
+    assert parse_yaml(f"word: {word}", "params.yaml") == {"word": word}
+    old = f"nesterov: {str(VALUES['optimizer']['nesterov']).lower()}"
+    text = yaml.safe_dump(VALUES).replace(old, f"nesterov: {word}")
+    assert f"nesterov: {word}" in text
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(InputError, match=rf"^optimizer.nesterov: '{word}' is not true or false"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_a_key_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, {**VALUES, 1: 2})
+    with pytest.raises(InputError, match=r"^1: 1 is not a name"):
+        load_params(path)
+
+
 def test_an_empty_file_is_told_what_brings_it_back(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("# nothing\n")
     with pytest.raises(InputError, match=r"params\.yaml: is empty; `git checkout "):
@@ -268,6 +289,9 @@ def test_exponents_work_as_dvc_writes_them(tmp_path: Path) -> None:
     ("override", "key", "value"),
     [
         ("gradcam.target=true", "target", "true"),
+        ("gradcam.target=false", "target", "false"),
+        ("gradcam.target=yes", "target", "yes"),
+        ("gradcam.target=off", "target", "off"),
         ("gradcam.target=7", "target", "7"),
         ("gradcam.target='sea horse'", "target", "sea horse"),
         ("gradcam.method=gradcam++", "method", "gradcam++"),
@@ -279,7 +303,7 @@ def test_exponents_work_as_dvc_writes_them(tmp_path: Path) -> None:
 def test_what_gradcam_asks_for_can_be_set(
     override: str, key: str, value: object, tmp_path: Path
 ) -> None:
-    """`-S gradcam.target=true` writes a truth value, and a class may be called 7."""
+    """A class may be called true, 7, or yes, for which DVC writes true, 7 and yes."""
     from dvc.utils.hydra import apply_overrides
 
     path = write(tmp_path, VALUES)
