@@ -16,7 +16,7 @@ from src.sources.shapes import draw
 from tests.conftest import ROOT, check_link, committed_params, pages, run, write_params
 
 PARAMETERS = (ROOT / "docs/parameters.md").read_text()
-RUNNING = (ROOT / "docs/running.md").read_text()
+YOURS = (ROOT / "docs/yours.md").read_text()
 DOCS = pages()
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 ORDER = ("download", "lr_find", "train", "evaluate", "gradcam")
@@ -71,8 +71,8 @@ def test_the_example_of_nested_transforms_is_accepted() -> None:
 
 
 def code_with(text: str) -> str:
-    """The one piece of Python in docs/running.md that holds `text`."""
-    (code,) = [c for c in re.findall(r"```python\n(.*?)```", RUNNING, re.DOTALL) if text in c]
+    """The one piece of Python in docs/yours.md that holds `text`."""
+    (code,) = [c for c in re.findall(r"```python\n(.*?)```", YOURS, re.DOTALL) if text in c]
     return code
 
 
@@ -93,7 +93,7 @@ images = read_split(Path("data"), "test").images
 
 @pytest.mark.slow
 def test_own_images_go_through_the_pipeline(clone: Path) -> None:
-    """The code of docs/running.md works, here with three classes, and no download undoes it."""
+    """The code of docs/yours.md works, here with three classes, and no download undoes it."""
     code = code_with("horse")
     images, labels, _ = draw(600, 5)
     few = labels < 3
