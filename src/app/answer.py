@@ -7,8 +7,8 @@ from typing import Any
 import cv2
 from PIL import Image
 
-from src.data.pictures import Picture, decode_picture
 from src.figures.style import enlarge
+from src.pictures import Picture, decode_picture
 from src.predict.classifier import Classifier
 from src.predict.explain import memory_for_picture
 from src.predict.report import caveat, remark

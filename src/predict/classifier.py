@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from src.data.pictures import Picture, to_square
 from src.data.records import Split
 from src.evaluation.predict import predict
 from src.explanation.gradcam import grad_cam
 from src.explanation.layers import map_layers
 from src.network.weights import Trained, load_alone
+from src.pictures import Picture, to_square
 from src.predict.temperature import NotCalibrated, project_of, temperature_for
 
 SHOWN = 3

@@ -106,7 +106,7 @@ def predict_one(
 
     Raises InputError where the file cannot be read, or not be explained: the answer then stays.
     """
-    from src.data.pictures import read_picture
+    from src.pictures import read_picture
     from src.predict.explain import explain, memory_for_picture
     from src.predict.report import Result
 

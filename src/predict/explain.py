@@ -7,9 +7,9 @@ from pathlib import Path
 
 import cv2
 
-from src.data.pictures import Picture
 from src.device import memory_for
 from src.figures.text import drawable
+from src.pictures import Picture
 from src.predict.classifier import Classifier
 from src.predict.report import Result, in_words
 from src.predict.sheet import draw_explanation

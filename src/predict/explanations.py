@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
 
-from src.data.pictures import SUFFIXES
+from src.pictures import SUFFIXES
 from src.pipeline.errors import InputError
 
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from src.data.pictures import SUFFIXES
+from src.pictures import SUFFIXES
 from src.pipeline.errors import InputError
 
 Fault = tuple[str, str]  # a name, and the sentence about it

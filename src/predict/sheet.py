@@ -13,11 +13,11 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from src.data.pictures import centre_square
 from src.explanation.subject import Cam
 from src.figures.evidence import OPACITY
 from src.figures.style import DPI, Picture, enlarge, look, new_sheet, picture, short, words
 from src.figures.text import fit
+from src.pictures import centre_square
 from src.pipeline.files import whole_file
 
 COLOURS = np.rint(255 * matplotlib.colormaps["viridis"](np.arange(256))[:, :3]).astype(np.uint8)

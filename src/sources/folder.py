@@ -1,4 +1,4 @@
-"""Pictures of your own: read in parallel, made 32×32 by the rule of src/data/pictures.py, split.
+"""Pictures of your own: read in parallel, made 32×32 by the rule of src/pictures.py, split.
 
 Where the folder has no train/ and test/, a picture's own 32×32 pixels say in which part it is. So
 a picture that is added or removed moves no other, and no picture is in both parts.
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.contrib.concurrent import thread_map
 
-from src.data.pictures import NoMemory, no_memory, read_picture, to_square
 from src.data.records import canonical_order, to_records
+from src.pictures import NoMemory, no_memory, read_picture, to_square
 from src.pipeline.errors import InputError, one_line
 from src.pipeline.params import Data
 from src.sources.tree import TEST, TRAIN, File, list_files, shown

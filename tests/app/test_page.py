@@ -12,7 +12,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from src.app.server import PAGE
-from src.data.pictures import read_picture
+from src.pictures import read_picture
 from src.predict.classifier import load_classifier
 from src.predict.report import in_words
 from src.predict.sheet import evidence

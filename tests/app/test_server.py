@@ -18,7 +18,7 @@ from PIL import Image
 from src.app import server
 from src.app.answer import for_screen
 from src.app.server import MAX_BYTES, build, listen, only_from_here
-from src.data.pictures import decode_picture, read_picture
+from src.pictures import decode_picture, read_picture
 from src.pipeline.errors import InputError
 from src.predict.classifier import load_classifier
 from src.predict.sheet import evidence

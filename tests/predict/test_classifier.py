@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from src.data.normalize import Normalize
-from src.data.pictures import to_square
 from src.explanation.gradcam import grad_cam
 from src.network.resnet import build_model
 from src.network.weights import load_model, save_weights
+from src.pictures import to_square
 from src.pipeline.errors import InputError
 from src.predict.classifier import Classifier, load_classifier
 from src.sources.shapes import draw

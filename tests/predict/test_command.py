@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from src.data.dataset import read_classes, read_split
-from src.data.pictures import read_picture, to_square
 from src.explanation.subject import load_logits
 from src.network.resnet import build_model
 from src.network.weights import save_weights
+from src.pictures import read_picture, to_square
 from src.predict import explain
 from src.predict.command import main
 from tests.predict.conftest import ABOUT

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from src.data.pictures import to_square
 from src.data.records import SIDE, canonical_order, from_records, record_digests
+from src.pictures import to_square
 from src.pipeline.errors import InputError
 from src.pipeline.params import Data
 from src.sources.folder import chosen_part, load_folder
@@ -111,7 +111,7 @@ def test_train_and_test_are_taken_as_they_are(
 
 
 def test_a_large_picture_becomes_32_by_32(tmp_path: Path) -> None:
-    """By the rule of src/data/pictures.py: here halves of one colour stay halves."""
+    """By the rule of src/pictures.py: here halves of one colour stay halves."""
     image = np.zeros((300, 400, 3), np.uint8)
     image[:, 200:] = (10, 200, 30)
     for part in ("train", "test"):

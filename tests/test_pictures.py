@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as F
 
-from src.data.pictures import MAX_PIXELS, decode_picture, read_picture, to_square
+from src.pictures import MAX_PIXELS, decode_picture, read_picture, to_square
 from src.pipeline.errors import InputError
 
 RED, GREEN, BLUE, GREY = (200, 30, 40), (20, 180, 60), (30, 60, 220), (90, 90, 90)
