@@ -13,7 +13,7 @@ from src.evaluation.predict import predict
 from src.explanation.gradcam import grad_cam
 from src.network.resnet import build_model
 from src.network.weights import Trained
-from src.training.run import Settings
+from src.training.settings import Settings
 
 
 def loader_rate(data: TrainingData, settings: Settings, workers: int, wait: Wait) -> float:

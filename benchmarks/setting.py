@@ -16,8 +16,9 @@ from src.data.records import Split
 from src.network.resnet import build_model
 from src.pipeline.params import Params
 from src.sources.shapes import CLASSES, draw
-from src.training.run import Run, Settings, prepare
+from src.training.run import Run
 from src.training.schedule import Rates
+from src.training.settings import Settings, prepare
 
 ROOT = Path(__file__).parents[1]
 BATCH = 128

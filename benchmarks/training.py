@@ -38,7 +38,7 @@ from src.device import DTYPES, pick_device, set_threads
 from src.network.conv import Conv2d
 from src.network.resnet import build_model
 from src.pipeline.files import write_json
-from src.training.run import Settings
+from src.training.settings import Settings
 
 # 0.555 G multiply-adds forward, times two operations, times three for training. This counts
 # convolutions as they are defined; Winograd's algorithm needs fewer operations.

@@ -16,7 +16,7 @@ def main(params: Params, _: Inputs) -> None:
     from src.lr_range.trend import smooth
     from src.network.resnet import build_model
     from src.pipeline.files import write_csv, write_json
-    from src.training.run import prepare
+    from src.training.settings import prepare
 
     settings = prepare(params.train, params.optimizer, params.augment, params.seed)
     data = read_training_data(paths.DATA, params.data)

@@ -20,8 +20,8 @@ def main(params: Params, inputs: Inputs) -> None:
     )
     from src.training.fit import fit
     from src.training.history import EpochLog, summary
-    from src.training.run import prepare
     from src.training.schedule import read_rates, resolve_rates
+    from src.training.settings import prepare
 
     settings = prepare(params.train, params.optimizer, params.augment, params.seed)
     data = read_training_data(paths.DATA, params.data)

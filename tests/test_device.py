@@ -12,7 +12,7 @@ import torch
 
 from src import device as runtime
 from src.pipeline.errors import InputError
-from src.training.run import prepare
+from src.training.settings import prepare
 from tests.conftest import ROOT, run
 from tests.tiny import params, train
 

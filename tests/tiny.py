@@ -12,8 +12,9 @@ from src.pipeline.params import Params
 from src.training.checkpoint import Checkpoint
 from src.training.fit import fit
 from src.training.history import EpochLog, Row
-from src.training.run import Run, Settings
+from src.training.run import Run
 from src.training.schedule import Rates, resolve_rates
+from src.training.settings import Settings
 from tests.conftest import tiny_data, tiny_values
 
 CPU = torch.device("cpu")

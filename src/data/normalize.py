@@ -64,8 +64,8 @@ def resize(images: Tensor, side: int) -> Tensor:
     return small.contiguous(memory_format=torch.channels_last)
 
 
-def plain_batches(split: Split, batch_size: int = EVAL_BATCH) -> Iterator[tuple[Tensor, Tensor]]:
+def plain_batches(split: Split) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of the images as they are, in order, the last one short."""
-    for start in range(0, len(split), batch_size):
-        rows = slice(start, start + batch_size)
+    for start in range(0, len(split), EVAL_BATCH):
+        rows = slice(start, start + EVAL_BATCH)
         yield torch.from_numpy(split.images[rows]), torch.from_numpy(split.labels[rows])

@@ -1,4 +1,4 @@
-"""From the entries of params.yaml's `augment` to Albumentations, which no other module knows.
+"""From the entries of params.yaml's `augment` to Albumentations, whose classes are built only here.
 
 What cannot be used is refused by name. `variants` gives pipelines in which each transform is
 applied, at any depth, so that one that is seldom applied can be tried.

@@ -27,7 +27,7 @@ from src.lr_range.curve import bounds, find_fall, snap, suggest
 from src.lr_range.trend import Curve, blown_up, finite_part
 from src.pipeline.params import LinearRange, LrFind, Range
 from src.training.optimizer import make_optimizer
-from src.training.run import Settings, key_draws, memory_for_step
+from src.training.settings import Settings, key_draws, memory_for_step
 
 with warnings.catch_warnings():
     # It asks tqdm for a notebook's progress bar, which warns outside a notebook.

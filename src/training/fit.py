@@ -10,8 +10,9 @@ from src.data.dataset import TrainingData
 from src.pipeline.stop import Stopped, StopRequest
 from src.training.checkpoint import Checkpoint, State
 from src.training.history import EpochLog, Row, epoch_line
-from src.training.run import Run, Settings
+from src.training.run import Run
 from src.training.schedule import Rates
+from src.training.settings import Settings
 
 # The host waits for the device this often, to notice divergence.
 STEPS_BETWEEN_CHECKS = 20

@@ -1,22 +1,17 @@
 """A training run: its whole state, and what a step and an epoch do to it."""
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from src.data.augment import Augment, Transform
-from src.data.batches import Augmented, Batches, BatchKeys, augmented_batches, worker_count
+from src.data.batches import Augmented, Batches, BatchKeys, augmented_batches
 from src.data.dataset import TrainingData
 from src.data.normalize import Normalize
-from src.device import memory_for, start
+from src.device import memory_for
 from src.pipeline.errors import InputError
-from src.pipeline.params import Optimizer, Train
 from src.training.average import Average
 from src.training.checkpoint import State
 from src.training.cuda_graph import RecordedStep, Work
@@ -24,37 +19,9 @@ from src.training.history import Row
 from src.training.mix import Mixture
 from src.training.optimizer import make_optimizer, set_rate
 from src.training.schedule import Rates, begin_anew, build_scheduler, stalled
+from src.training.settings import Settings, key_draws, memory_for_step
 from src.training.step import Step
 from src.training.validation import validate
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How training and the range test make their steps: values of params.yaml, and the machine."""
-
-    train: Train
-    optimizer: Optimizer
-    augment: Augment
-    seed: int
-    device: torch.device
-    precision: str
-    workers: int
-
-
-def prepare(
-    train: Train, optimizer: Optimizer, augment: Sequence[Transform], seed: int
-) -> Settings:
-    """Set the machine up; InputError for a device, a precision or a transform that cannot be."""
-    # This comes first, so that an unknown transform is named before data are read.
-    augmentation = Augment(augment, seed)
-    device, precision = start(train.precision, train.deterministic)
-    if precision == "fp16" and device.type == "mps":
-        # Its fused SGD neither unscales nor skips overflows (pytorch/pytorch#186360).
-        raise InputError(
-            "train.precision: fp16 cannot be trained on mps; auto takes what it can (params.yaml)"
-        )
-    workers = worker_count(device)
-    return Settings(train, optimizer, augmentation, seed, device, precision, workers)
 
 
 def check_sizes(sizes: int, steps: int) -> None:
@@ -64,25 +31,6 @@ def check_sizes(sizes: int, steps: int) -> None:
             f"train.resolution: {sizes} sizes are too many for {steps} steps, of which each size "
             "gets a share (params.yaml)"
         )
-
-
-def memory_for_step(images: int) -> AbstractContextManager[None]:
-    """InputError where the memory is too small for a step of so many images."""
-    return memory_for(f"train.batch_size: a step of {images:,} images", "lower it (params.yaml)")
-
-
-def key_draws(device: torch.device, seed: int, step: int) -> None:
-    """Let what dropout and the like draw in a step depend on seed and step alone.
-
-    They draw from torch's own generators, whose state no checkpoint holds.
-    """
-    # Mixed, because the CPU's generator takes no more than 32 bits of a seed.
-    key = int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
-    torch.default_generator.manual_seed(key)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(key)
-    elif device.type == "mps":
-        torch.mps.manual_seed(key)
 
 
 class Run:
