@@ -74,6 +74,6 @@ def absent(revision: str) -> str:
         return "is not there; run `dvc repro` to make it"
     return (
         "is not in DVC's cache, so that run was made elsewhere, or not to its end, or its results "
-        "are deleted; check it out, then run `make weights` if it is the published run, else "
-        "`dvc repro`"
+        "are deleted; check it out, then run `make weights` and `dvc repro download` if it is the "
+        "published run, else `dvc repro`"
     )
