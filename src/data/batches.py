@@ -72,6 +72,15 @@ class Augmented(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(np.stack(images)), torch.from_numpy(labels)
 
 
+def check_batch_size(batch_size: int, images: int) -> None:
+    """InputError where the training images do not fill a batch."""
+    if images < batch_size:
+        raise InputError(
+            f"train.batch_size: {batch_size} is more than the {images} training images "
+            "(params.yaml)"
+        )
+
+
 class BatchKeys(Sampler[list[Key]]):
     """The keys of each batch from `first_step` to `last_step`, reshuffled each epoch.
 
@@ -79,11 +88,7 @@ class BatchKeys(Sampler[list[Key]]):
     """
 
     def __init__(self, images: int, batch_size: int, seed: int, first_step: int, last_step: int):
-        if images < batch_size:
-            raise InputError(
-                f"train.batch_size: {batch_size} is more than the {images} training images "
-                "(params.yaml)"
-            )
+        check_batch_size(batch_size, images)
         self.images, self.batch_size, self.seed = images, batch_size, seed
         self.steps = range(first_step, last_step)
 

@@ -7,7 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from src.data.batches import Augmented, Batches, BatchKeys, augmented_batches
+from src.data.batches import (
+    Augmented,
+    Batches,
+    BatchKeys,
+    augmented_batches,
+    check_batch_size,
+)
 from src.data.dataset import TrainingData
 from src.data.normalize import Normalize
 from src.device import memory_for
@@ -45,7 +51,8 @@ class Run:
             self.model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.normalize = Normalize(data.mean, data.std, device)
         self.optimizer = make_optimizer(model, settings.optimizer, rates.start)
-        self.per_epoch = max(1, len(data.train) // train.batch_size)
+        check_batch_size(train.batch_size, len(data.train))
+        self.per_epoch = len(data.train) // train.batch_size
         self.total_steps = train.epochs * self.per_epoch
         check_sizes(len(train.resolution), self.total_steps)
         self.scheduler = build_scheduler(self.optimizer, train, rates, self.per_epoch)

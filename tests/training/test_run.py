@@ -70,6 +70,9 @@ def test_plateau_compares_losses_of_one_size(monkeypatch: pytest.MonkeyPatch) ->
 def test_each_size_needs_a_step() -> None:
     with pytest.raises(InputError, match=r"^train.resolution: 3 sizes are too many for 2 steps"):
         new_run(params(epochs=1, batch_size=80, resolution=[16, 24, 32]))
+    # Of no step at all the batch is the reason, however many sizes there are.
+    with pytest.raises(InputError, match=r"^train\.batch_size: 4000 is more than the"):
+        new_run(params(epochs=1, batch_size=4000, resolution=[16, 24, 32]))
 
 
 def advance(run: Run, steps: int) -> None:
