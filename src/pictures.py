@@ -66,9 +66,12 @@ def decode_picture(file: BinaryIO, name: str) -> Picture:
 
     Grey, palette, CMYK and 16-bit pictures become 8-bit RGB, an animation its first frame, and
     what is transparent lies on white. Colour profiles are not applied.
-    Raises InputError naming `name` where it is no picture, damaged, or above MAX_PIXELS, and
-    NoMemory where it is too large for the memory.
+    Raises InputError naming `name` where it is empty, no picture, damaged, or above MAX_PIXELS,
+    and NoMemory where it is too large for the memory.
     """
+    if not file.read(1):
+        raise InputError(f"{name}: is empty; save the picture again")
+    file.seek(0)
     try:
         with Image.open(file, formats=FORMATS) as image:
             check_size(image, name)

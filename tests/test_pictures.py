@@ -189,12 +189,16 @@ def test_a_frame_that_outgrows_its_header_is_refused() -> None:
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
 
 
-@pytest.mark.parametrize("content", [b"", b"dear diary", EPS, b"\x89PNG"])
+@pytest.mark.parametrize("content", [b"dear diary", EPS, b"\x89PNG"])
 def test_what_is_no_picture_is_refused(content: bytes) -> None:
     assert refusal(content) == (
         "holiday.png: is no picture of a kind that is read here "
         "(AVIF, BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP); save it as PNG or JPEG"
     )
+
+
+def test_an_empty_file_is_called_empty() -> None:
+    assert refusal(b"") == "holiday.png: is empty; save the picture again"
 
 
 @pytest.mark.parametrize("kind", ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"])

@@ -146,6 +146,12 @@ def read_training_data(folder: Path, data: Data) -> TrainingData:
     """The training file of `folder`, checked and split as params.yaml says."""
     everything = read_split(folder, "train")
     train, validation = split(everything.labels, data.val_size, data.train_limit, data.split_seed)
+    unseen = np.setdiff1d(everything.labels, everything.labels[validation])
+    if len(validation) and len(unseen):
+        print(
+            f"note: data.val_size: {data.val_size} holds out no image of {len(unseen)} of the "
+            "classes, so val_accuracy says nothing of them (params.yaml)"
+        )
     return TrainingData(
         everything.subset(train),
         everything.subset(validation) if len(validation) else None,

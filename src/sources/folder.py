@@ -39,6 +39,7 @@ def load_folder(data: Data) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[
         parts[file.part or chosen_part(image, data.test_share)].append((file, image))
     classes = sorted({file.name for file in files})
     check_parts(parts, classes, root, chosen=not any(file.part for file in files))
+    report_contradictions(pictures)
     report_duplicates(parts)
     train, test = (records(parts[part], classes) for part in (TRAIN, TEST))
     return train, test, classes
@@ -117,6 +118,24 @@ def check_parts(
                 raise InputError(
                     f"{shown(root)}: class {name!r} has no readable picture for {part}; {mend}"
                 )
+
+
+def report_contradictions(pictures: Sequence[Picture]) -> None:
+    """Print each picture that is, in 32×32 pixels, also one of another class."""
+    first: dict[bytes, File] = {}
+    twice = [
+        (file, other)
+        for file, image in pictures
+        if (other := first.setdefault(image.tobytes(), file)).name != file.name
+    ]
+    for file, other in twice:
+        print(f"{shown(file.path)}: is also a picture of another class ({shown(other.path)})")
+    if twice:
+        print(
+            f"{len(twice):,} of {len(pictures):,} pictures have two classes, which no network can "
+            "learn; remove the wrong one of each two",
+            flush=True,
+        )
 
 
 def report_duplicates(parts: dict[str, list[Picture]]) -> None:

@@ -53,8 +53,23 @@ def test_held_out_images_are_not_trained_on(folder: Path, limit: int | None) -> 
     assert np.bincount(read.validation.labels).tolist() == [4] * 10
 
 
-def test_without_a_split_all_images_are_trained_on(folder: Path) -> None:
+def test_classes_of_which_none_is_held_out_are_counted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read_training_data(folder, data(val_size=10))
+    assert capsys.readouterr().out == ""
+    read_training_data(folder, data(val_size=3))
+    assert capsys.readouterr().out == (
+        "note: data.val_size: 3 holds out no image of 7 of the classes, so val_accuracy says "
+        "nothing of them (params.yaml)\n"
+    )
+
+
+def test_without_a_split_all_images_are_trained_on(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     read = read_training_data(folder, data(val_size=0))
+    assert capsys.readouterr().out == ""
     assert read.validation is None
     assert len(keys(read.train)) == 200
 

@@ -103,11 +103,31 @@ def test_train_and_test_are_taken_as_they_are(
     assert np.bincount(from_records(train).labels).tolist() == [3, 3, 3]
     assert np.bincount(from_records(test).labels).tolist() == [2, 1, 1]
     assert capsys.readouterr().out.splitlines() == [
+        f"{tmp_path}/train/sea horse/0.png: is also a picture of another class "
+        f"({tmp_path}/test/cat/again.bmp)",
+        "1 of 13 pictures have two classes, which no network can learn; remove the wrong one of "
+        "each two",
         f"{tmp_path}/test/cat/again.bmp: is also a training picture "
         f"({tmp_path}/train/sea horse/0.png)",
         "1 of 4 test pictures are training pictures too, so the test accuracy is too high; remove "
         "one of each two",
     ]
+
+
+def test_a_picture_in_two_classes_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A copy in the same class contradicts nothing."""
+    tree(tmp_path)
+    first = draw(40, 0)[0]
+    save(tmp_path / CLASSES[0] / "a copy.bmp", first)
+    save(tmp_path / CLASSES[1] / "a copy.bmp", first)
+    load_folder(settings(tmp_path))
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith(f"{tmp_path}/{CLASSES[1]}/")
+    assert "is also a picture of another class" in said[0]
+    assert said[1].startswith("1 of 122 pictures have two classes")
+    assert len(said) == 2
 
 
 def test_a_large_picture_becomes_32_by_32(tmp_path: Path) -> None:
