@@ -179,5 +179,6 @@ def describe(device: torch.device, precision: str) -> str:
     name = device.type
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device) + (f" ({device})" if device.index else "")
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    count = torch.get_num_threads()
+    threads = f", {count} thread{'' if count == 1 else 's'}" if device.type == "cpu" else ""
     return f"{name}{threads}, {precision}"
