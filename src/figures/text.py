@@ -1,5 +1,6 @@
 """Names as a figure can show them: no wider than their place, in letters that its font has."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cache
 
@@ -28,9 +29,12 @@ def fit(text: str, width: float, size: float) -> str:
     """The text; an ellipsis cuts it where it would be wider than `width` pixels."""
     if text_width(text, size) <= width:
         return text
-    length = len(text) - 1
-    while length and text_width(text[:length] + "…", size) > width:
-        length -= 1
+
+    def cut_width(length: int) -> float:
+        return text_width(text[:length] + "…", size)
+
+    # A folder may give its class a name of 255 letters, and to lay one out is slow.
+    length = bisect_right(range(1, len(text)), width, key=cut_width)
     return text[:length] + "…"
 
 

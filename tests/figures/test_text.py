@@ -1,11 +1,16 @@
 """Names are cut to their place, and written in letters that the figures' font has."""
 
+import math
+
+import numpy as np
 import pytest
 
 from src.figures.style import look, new_sheet, words
 from src.figures.text import drawable, fit, text_width
 from tests.figures.explained import many
 from tests.figures.reading import LONG, drawn_texts
+
+LETTERS = "AVTWafijly.,- _охЙ́fi☂9"
 
 
 @pytest.mark.parametrize("text", ["cat", LONG, "W" * 16, "собака", "Ünïcödé ☂", "fi fl"])
@@ -26,6 +31,33 @@ def test_a_long_name_is_cut_as_late_as_its_place_allows(text: str, width: int) -
     assert text.startswith(cut[:-1])
     longer = text[: len(cut)] + "…"
     assert text_width(cut, 10) <= width < text_width(longer, 10)
+
+
+def test_a_cut_is_the_one_that_trying_each_length_finds() -> None:
+    """Also where the place has no room for one letter, or not even for the ellipsis."""
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        text = "".join(rng.choice(list(LETTERS), rng.integers(1, 20)))
+        width, size = float(rng.uniform(5, 250)), float(rng.choice([9, 10, 13]))
+        cuts = [text, *(text[:length] + "…" for length in range(len(text) - 1, 0, -1))]
+        expected = next((cut for cut in cuts if text_width(cut, size) <= width), "…")
+        assert fit(text, width, size) == expected
+
+
+def test_a_very_long_name_is_laid_out_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counted(text: str, size: float) -> float:
+        asked.append(text)
+        return text_width(text, size)
+
+    monkeypatch.setattr("src.figures.text.text_width", counted)
+    assert fit("a" * 255, 100, 10).startswith("aaaa")
+    assert len(asked) <= 1 + math.ceil(math.log2(255))
+
+
+def test_a_place_without_room_for_a_letter_has_an_ellipsis() -> None:
+    assert fit("WW", 5, 10) == fit("W", 5, 10) == fit("", -1, 10) == "…"
 
 
 def test_a_name_that_fits_stays() -> None:
