@@ -14,7 +14,7 @@ from src.figures.text import drawable, fit, text_width
 
 if TYPE_CHECKING:
     # This name serves only as a type, so figures need no torch.
-    from src.evaluation.paired import Changed
+    from src.compare.paired import Changed
 
 # Sizes are in pixels; each pixel of an image becomes SCALE × SCALE pixels.
 SCALE, ACROSS, SHOWN = 5, 4, 12

@@ -6,9 +6,7 @@ from typing import Any
 
 import torch
 
-from src.compare.runs import Tested
-from src.evaluation.interval import wilson
-from src.evaluation.paired import (
+from src.compare.paired import (
     Changed,
     Paired,
     changed_sides,
@@ -17,6 +15,8 @@ from src.evaluation.paired import (
     mcnemar,
     pair,
 )
+from src.compare.runs import Tested
+from src.evaluation.interval import wilson
 from src.pipeline.errors import one_line
 
 LEVEL = 0.05

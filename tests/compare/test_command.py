@@ -17,12 +17,12 @@ from dvc.repo import Repo
 from src.compare import command
 from src.compare.command import main, parse
 from src.compare.figure import HEADER, HEADING, MARGIN, SCALE
+from src.compare.paired import Changed, Paired, difference_interval, mcnemar
 from src.compare.report import side_line, verdict
 from src.data.dataset import write_dataset
 from src.data.records import canonical_order, from_records, to_records
 from src.data.tensors import save_tensors
 from src.evaluation.interval import wilson
-from src.evaluation.paired import Changed, Paired, difference_interval, mcnemar
 from src.figures.style import enlarge
 from src.pipeline.files import read_csv
 from src.pipeline.lock import md5

@@ -16,7 +16,7 @@ from src.compare.figure import (
     build_compare,
     draw_compare,
 )
-from src.evaluation.paired import Changed
+from src.compare.paired import Changed
 from src.figures.style import enlarge
 from tests.figures.explained import faults, many
 from tests.figures.reading import IMAGES, NAMES, Case, check_file, words_of

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from src.evaluation.paired import (
+from src.compare.paired import (
     Paired,
     changed_sides,
     confusions,

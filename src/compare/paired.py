@@ -57,7 +57,7 @@ def mcnemar(counts: Paired) -> float:
     of these would fall to either side like a coin; p is the probability of a split as uneven as
     this one, or more. It is 1 where there is no such image.
     """
-    from scipy.stats import binomtest  # slow to import, and no stage needs it
+    from scipy.stats import binomtest  # slow to import, and runs that are refused do without
 
     changed = counts.only_a + counts.only_b
     return float(binomtest(counts.only_a, changed).pvalue) if changed else 1.0
