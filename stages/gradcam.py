@@ -6,13 +6,13 @@ from src.pipeline.stage import Inputs, run_stage
 
 
 def main(params: Params, _: Inputs) -> None:
-    from src.explanation.choose import confused_pairs, pair_table
+    from src.explanation.choose import confused_pairs
     from src.explanation.examples import class_rows, mistake_rows, pair_rows, sample_rows
     from src.explanation.faithfulness import measure
     from src.explanation.leads import metrics_of
     from src.explanation.sanity import check
     from src.explanation.subject import load_subject
-    from src.explanation.tables import tables
+    from src.explanation.tables import pair_table, tables
     from src.figures.class_examples import draw_class_examples
     from src.figures.confused_pairs import draw_confused_pairs
     from src.figures.evidence import Legend

@@ -66,15 +66,3 @@ def confused_pairs(predicted: Labels, labels: Labels, classes: int) -> list[Pair
         Pair(code // classes, code % classes, int(counts[code]), int(images[code // classes]))
         for code in order.tolist()
     ]
-
-
-def pair_table(
-    pairs: Sequence[Pair], classes: Sequence[str], count: int = 20
-) -> tuple[list[str], list[list[object]]]:
-    """Header and rows of the `count` most frequent pairs; share: of the actual class's images."""
-    rows: list[list[object]] = []
-    for pair in pairs[:count]:
-        actual, predicted = classes[pair.actual], classes[pair.predicted]
-        share = pair.count / pair.images
-        rows.append([f"{actual} → {predicted}", actual, predicted, pair.count, share])
-    return ["pair", "actual", "predicted", "images", "share"], rows

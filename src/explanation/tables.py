@@ -1,7 +1,8 @@
-"""The tables of what the maps are worth."""
+"""The tables of what was confused and of what the maps are worth."""
 
 from collections.abc import Sequence
 
+from src.explanation.choose import Pair
 from src.explanation.curves import WAYS
 from src.explanation.faithfulness import Faithfulness
 from src.explanation.leads import Lead, Point
@@ -29,3 +30,13 @@ def table_of(leads: Sequence[Lead]) -> Table:
         for layer, control, value, error, by_way in leads
     ]
     return header, rows
+
+
+def pair_table(pairs: Sequence[Pair], classes: Sequence[str], count: int = 20) -> Table:
+    """Header and rows of the `count` most frequent pairs; share: of the actual class's images."""
+    rows: list[list[object]] = []
+    for pair in pairs[:count]:
+        actual, predicted = classes[pair.actual], classes[pair.predicted]
+        share = pair.count / pair.images
+        rows.append([f"{actual} → {predicted}", actual, predicted, pair.count, share])
+    return ["pair", "actual", "predicted", "images", "share"], rows

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from src.explanation.choose import (
-    Pair,
     choose_samples,
     confused_pairs,
     least_right,
-    pair_table,
     surest,
     surest_of_each,
 )
@@ -57,11 +55,3 @@ def test_pairs_are_counted(classes: int) -> None:
 def test_no_mistake_is_no_pair() -> None:
     labels = np.array([0, 1, 1])
     assert confused_pairs(labels, labels, 3) == []
-    assert pair_table([], ["cat", "dog", "猫"])[1] == []
-
-
-def test_the_table_has_the_most_frequent_pairs() -> None:
-    pairs = [Pair(0, 1, 3, 12), Pair(2, 0, 1, 4), Pair(1, 0, 1, 9)]
-    header, rows = pair_table(pairs, ["cat", "dog", "猫"], count=2)
-    assert header == ["pair", "actual", "predicted", "images", "share"]
-    assert rows == [["cat → dog", "cat", "dog", 3, 0.25], ["猫 → cat", "猫", "cat", 1, 0.25]]
