@@ -75,7 +75,7 @@ def main() -> None:
     images, labels, masks = draw(IMAGES, SEED)
     said = predict(trained, Split(images, labels)).argmax(1).numpy()
     print(f"{'':<8}  highest pixel on the object    share of the sum on the object")
-    for layer, maps in maps_of(trained, LAYERS, images, said).items():
+    for layer, maps in maps_of(trained, LAYERS, images, said, "gradcam").items():
         told = maps.any((1, 2))
         columns = [
             f"{f.own:6.1%}, by chance {f.chance:6.1%} ± {100 * f.error:.1f}"

@@ -35,8 +35,8 @@ def main(params: Params, _: Inputs) -> None:
 
     trained, sizes, method = subject.trained, subject.sizes, subject.method
     test, predicted, count = subject.test, subject.predicted, settings.faithfulness_images
-    found = measure(trained, test, predicted, sizes, count, settings.faithfulness_others, method)
-    checks = check(trained, test.images[:count], predicted[:count], subject.layers, method)
+    found = measure(trained, sizes, test, predicted, count, settings.faithfulness_others, method)
+    checks = check(trained, subject.layers, test.images[:count], predicted[:count], method)
     for name, table in tables(found, checks).items():
         write_csv(plots / f"{name}.csv", *table)
     draw_faithfulness(plots / "faithfulness.png", found)

@@ -41,17 +41,17 @@ class Faithfulness:
 
 def measure(
     trained: Trained,
+    sizes: Mapping[str, tuple[int, int]],
     test: Split,
     predicted: Indices,
-    sizes: Mapping[str, tuple[int, int]],
     count: int,
     others: int,
-    method: str = "gradcam",
+    method: str,
 ) -> Faithfulness:
     """Deletion and insertion curves of each layer's maps and of four controls.
 
-    predicted: (N,) classes that the network said of the test images, and that the maps explain;
     sizes: the layers to measure, with height and width of their maps;
+    predicted: (N,) classes that the network said of the test images, and that the maps explain;
     count: how many of the images, at least 2; others: how many more images of an image's class
     give the mean map that its own is compared with.
 

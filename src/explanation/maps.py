@@ -20,7 +20,7 @@ def maps_of(
     layers: Sequence[str],
     images: NDArray[np.uint8],
     targets: Indices,
-    method: str = "gradcam",
+    method: str,
 ) -> dict[str, Maps]:
     """Each layer's maps (N, H, W), in [0, 1], of images (N, H, W, 3) for their targets (N,)."""
     found: dict[str, list[Maps]] = {name: [] for name in layers}
@@ -42,7 +42,7 @@ def own_and_others(
     predicted: Indices,
     rows: Indices,
     others: Indices,
-    method: str = "gradcam",
+    method: str,
 ) -> dict[str, tuple[Maps, Maps]]:
     """Each layer's maps (n, H, W) of n test images, and the mean of the maps of others for each.
 

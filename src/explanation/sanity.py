@@ -39,10 +39,10 @@ class Check(NamedTuple):
 
 def check(
     trained: Trained,
+    layers: Sequence[str],
     images: NDArray[np.uint8],
     targets: Indices,
-    layers: Sequence[str],
-    method: str = "gradcam",
+    method: str,
 ) -> list[Check]:
     """Cascading randomisation of the weights, layer after layer from the top.
 

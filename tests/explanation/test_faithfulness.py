@@ -49,7 +49,7 @@ def squares() -> Split:
 
 def measured(count: int = 8, others: int = 3) -> Faithfulness:
     trained = Trained(Squares(), NORMALIZE, "fp32")
-    return measure(trained, squares(), PREDICTED, {"keep": (16, 16)}, count, others)
+    return measure(trained, {"keep": (16, 16)}, squares(), PREDICTED, count, others, "gradcam")
 
 
 def test_a_faithful_map_leads_every_control() -> None:
@@ -125,7 +125,7 @@ def test_the_tables_have_a_cell_for_each_column() -> None:
 def test_images_of_different_classes_cannot_be_compared() -> None:
     trained = Trained(Squares(), NORMALIZE, "fp32")
     with pytest.raises(InputError, match=r"^faithfulness needs two test images of one predicted"):
-        measure(trained, squares(), np.arange(12), {"keep": (32, 32)}, 8, 3)
+        measure(trained, {"keep": (32, 32)}, squares(), np.arange(12), 8, 3, "gradcam")
 
 
 def test_images_too_many_for_the_memory_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,4 +135,4 @@ def test_images_too_many_for_the_memory_are_named(monkeypatch: pytest.MonkeyPatc
     )
     trained = Trained(NoMemory(), NORMALIZE, "fp32")
     with pytest.raises(InputError, match=r"^faithfulness of 8 images does not .*faithfulness_imag"):
-        measure(trained, squares(), PREDICTED, {"layer": (4, 4)}, 8, 3)
+        measure(trained, {"layer": (4, 4)}, squares(), PREDICTED, 8, 3, "gradcam")

@@ -47,7 +47,7 @@ class Colours(nn.Module):
 def maps_for(targets: NDArray[np.int64]) -> tuple[Maps, Masks]:
     """The maps and masks of the images that have evidence for their target."""
     network = Trained(Colours(), Normalize([0.0] * 3, [1 / 255] * 3, torch.device("cpu")), "fp32")
-    maps = maps_of(network, ["like"], IMAGES, targets)["like"]
+    maps = maps_of(network, ["like"], IMAGES, targets, "gradcam")["like"]
     told = maps.any((1, 2))
     return maps[told], MASKS[told]
 

@@ -34,7 +34,7 @@ def numbered(monkeypatch: pytest.MonkeyPatch) -> Trained:
 
 def test_batches_keep_their_order(numbered: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("src.explanation.maps.BATCH", 3)
-    maps = maps_of(numbered, ["layer"], PIXELS, np.arange(8))["layer"]
+    maps = maps_of(numbered, ["layer"], PIXELS, np.arange(8), "gradcam")["layer"]
     np.testing.assert_allclose(maps[:, 0, 0], 1.1 * np.arange(8), rtol=1e-6)
 
 
@@ -42,12 +42,13 @@ def test_others_are_averaged(numbered: Trained) -> None:
     test = Split(PIXELS, np.zeros(8, np.int64))
     predicted = np.arange(8) % 2
     rows, others = np.array([5, 2]), np.array([[1, 7, 3], [4, 4, 0]])
-    maps = own_and_others(numbered, ["a", "b"], test, predicted, rows, others)
+    maps = own_and_others(numbered, ["a", "b"], test, predicted, rows, others, "gradcam")
     for own, of_class in maps.values():
         np.testing.assert_allclose(own[:, 3, 3], [5.1, 2.0], rtol=1e-6)
         np.testing.assert_allclose(of_class[:, 3, 3], [11 / 3 + 0.1, 8 / 3], rtol=1e-6)
 
 
 def test_images_too_many_for_the_memory_are_named() -> None:
+    network = Trained(NoMemory(), NORMALIZE, "fp32")
     with pytest.raises(InputError, match=r"^Grad-CAM of 8 images at a time does not fit the devi"):
-        maps_of(Trained(NoMemory(), NORMALIZE, "fp32"), ["layer"], PIXELS, np.zeros(8, np.int64))
+        maps_of(network, ["layer"], PIXELS, np.zeros(8, np.int64), "gradcam")
