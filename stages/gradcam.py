@@ -10,7 +10,7 @@ def main(params: Params, _: Inputs) -> None:
     from src.explanation.examples import class_rows, mistake_rows, pair_rows, sample_rows
     from src.explanation.faithfulness import measure
     from src.explanation.leads import metrics_of
-    from src.explanation.sanity import check
+    from src.explanation.sanity import cascade_correlations
     from src.explanation.subject import load_subject
     from src.explanation.tables import pair_table, tables
     from src.figures.class_examples import draw_class_examples
@@ -34,9 +34,9 @@ def main(params: Params, _: Inputs) -> None:
     write_csv(plots / "confused_pairs.csv", *pair_table(pairs, subject.classes))
 
     trained, sizes, method = subject.trained, subject.sizes, subject.method
-    test, predicted, count = subject.test, subject.predicted, settings.faithfulness_images
-    found = measure(trained, sizes, test, predicted, count, settings.faithfulness_others, method)
-    checks = check(trained, subject.layers, test.images[:count], predicted[:count], method)
+    test, said, count = subject.test, subject.predicted, settings.faithfulness_images
+    found = measure(trained, sizes, test, said, count, settings.faithfulness_others, method)
+    checks = cascade_correlations(trained, list(sizes), test.images[:count], said[:count], method)
     for name, table in tables(found, checks).items():
         write_csv(plots / f"{name}.csv", *table)
     draw_faithfulness(plots / "faithfulness.png", found)

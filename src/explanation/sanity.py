@@ -37,17 +37,18 @@ class Check(NamedTuple):
     no_evidence: float
 
 
-def check(
+def cascade_correlations(
     trained: Trained,
     layers: Sequence[str],
     images: NDArray[np.uint8],
     targets: Indices,
     method: str,
 ) -> list[Check]:
-    """Cascading randomisation of the weights, layer after layer from the top.
+    """How like their maps as trained the maps of each layer are at each step of the cascade.
 
     images: (N, H, W, 3); targets: (N,) classes that the maps explain, whatever the weights.
-    Maps that stay as they were explain the image and not the network.
+    This is the paper's cascading randomisation. Maps that stay as they were explain the image and
+    not the network.
     """
     before = maps_of(trained, layers, images, targets, method)
     found = [compare(0, LEARNED, name, before[name], before[name]) for name in layers]

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from src.data.normalize import Normalize
-from src.explanation.sanity import LEARNED, cascade, check, rank_correlations
+from src.explanation.sanity import LEARNED, cascade, cascade_correlations, rank_correlations
 from src.network.blocks import ResNet
 from src.network.resnet import build_model
 from src.network.weights import Trained
@@ -67,13 +67,13 @@ def test_drawn_convolutions_have_the_scale_of_untrained_ones() -> None:
 def test_grad_cam_depends_on_the_weights(model: ResNet) -> None:
     """Each step changes the maps, even of this network, which has learned nothing."""
     trained = Trained(model, NORMALIZE, "fp32")
-    checks = check(trained, ["layer3", "layer4"], IMAGES, LABELS, "gradcam")
+    checks = cascade_correlations(trained, ["layer3", "layer4"], IMAGES, LABELS, "gradcam")
     assert [(c.step, c.redrawn) for c in checks[::2]] == list(enumerate([LEARNED, *PARTS]))
     assert [c.correlation for c in checks[:2]] == [pytest.approx(1), pytest.approx(1)]
     drawn = [c.correlation for c in checks[2:] if c.correlation is not None]
     assert len(drawn) > len(checks[2:]) / 2
     assert max(drawn) < 0.99
-    assert checks == check(trained, ["layer3", "layer4"], IMAGES, LABELS, "gradcam")
+    assert checks == cascade_correlations(trained, ["layer3", "layer4"], IMAGES, LABELS, "gradcam")
 
 
 def brightness(
@@ -85,7 +85,9 @@ def brightness(
 
 def test_a_map_of_the_image_alone_fails(model: ResNet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("src.explanation.maps.grad_cam", brightness)
-    checks = check(Trained(model, NORMALIZE, "fp32"), ["layer4"], IMAGES, LABELS, "gradcam")
+    checks = cascade_correlations(
+        Trained(model, NORMALIZE, "fp32"), ["layer4"], IMAGES, LABELS, "gradcam"
+    )
     assert len(checks) == len(PARTS) + 1
     assert all(each.correlation == pytest.approx(1) for each in checks)
 
@@ -98,7 +100,9 @@ def test_images_without_evidence_are_counted(
         return {name: cam * (torch.arange(4) > 0)[:, None, None] for name, cam in cams.items()}
 
     monkeypatch.setattr("src.explanation.maps.grad_cam", one_in_four)
-    (first, *_) = check(Trained(model, NORMALIZE, "fp32"), ["layer4"], IMAGES, LABELS, "gradcam")
+    (first, *_) = cascade_correlations(
+        Trained(model, NORMALIZE, "fp32"), ["layer4"], IMAGES, LABELS, "gradcam"
+    )
     assert (first.images, first.no_evidence) == (3, 0.25)
 
 
@@ -108,5 +112,7 @@ def test_where_all_maps_are_flat_there_is_no_correlation(
     monkeypatch.setattr(
         "src.explanation.maps.grad_cam", lambda *_: {"layer4": torch.zeros(4, 32, 32)}
     )
-    (first, *_) = check(Trained(model, NORMALIZE, "fp32"), ["layer4"], IMAGES, LABELS, "gradcam")
+    (first, *_) = cascade_correlations(
+        Trained(model, NORMALIZE, "fp32"), ["layer4"], IMAGES, LABELS, "gradcam"
+    )
     assert first[3:] == (None, None, 0, 1.0)
