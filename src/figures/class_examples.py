@@ -13,7 +13,7 @@ from src.figures.evidence import (
     LABEL,
     LINE,
     MARGIN,
-    SCALE,
+    SIDE,
     Legend,
     place_explained,
     place_header,
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     # This name serves only as a type, so figures need no torch.
     from src.explanation.examples import ClassExamples
 
-SIDE = 32 * SCALE
 GUTTER, CAPTION = 28, 2 * LINE + 30
 RIGHT = MARGIN + LABEL
 WORST = RIGHT + 2 * SIDE + GAP + GUTTER

@@ -14,6 +14,7 @@ from src.figures.evidence import (
     LINE,
     MARGIN,
     SCALE,
+    SIDE,
     Legend,
     empty_sheet,
     place_header,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from src.explanation.subject import Example
 
 ACROSS = 5
-SIDE = 32 * SCALE
 CAPTION = LINE + 34
 STEP = 2 * SIDE + GAP + CAPTION
 

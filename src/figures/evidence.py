@@ -16,6 +16,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from src.data import records
 from src.figures.style import Picture, enlarge, new_sheet, picture, words
 from src.figures.text import drawable, fit, text_width
 
@@ -30,8 +31,9 @@ METHODS = {
     "layercam": "LayerCAM",
 }
 OPACITY = 0.45
-# Sizes are in pixels; each pixel of an image becomes SCALE × SCALE pixels.
+# Sizes are in pixels; each pixel of an image becomes SCALE × SCALE, so its picture is SIDE wide.
 SCALE = 6
+SIDE = SCALE * records.SIDE
 MARGIN, GAP, LINE = 24, 8, 27
 HEADER = 150
 LABEL = 250  # the column of words left of the pictures
@@ -69,11 +71,6 @@ class Legend:
         return drawable(self.classes)
 
 
-def side_of(example: Example) -> int:
-    """How large its picture is on a sheet, in pixels."""
-    return SCALE * example.image.shape[0]
-
-
 def overlay(image: Picture, cam: Cam, colors: str, scale: int = SCALE) -> Picture:
     """The image in grey under the colours of its evidence, `scale` times as large.
 
@@ -93,12 +90,12 @@ def place_overlay(
     figure: Figure, example: Example, legend: Legend, left: int, top: int, layer: int = 0
 ) -> None:
     """Place an overlay on the sheet, marked if its map shows no evidence at all."""
-    cam, side = example.cams[layer], side_of(example)
+    cam = example.cams[layer]
     picture(figure, overlay(example.image, cam, legend.colors), left, top)
     if not cam.any():
         box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2}
         place = {"ha": "center", "va": "bottom", "size": WORDS, "bbox": box}
-        words(figure, "no evidence", left + side // 2, top + side - 10, **place)
+        words(figure, "no evidence", left + SIDE // 2, top + SIDE - 10, **place)
 
 
 def place_lines(
@@ -130,15 +127,14 @@ def place_explained(
     maps: by the word that goes before the class, the same image explained for this class.
     """
     first = next(iter(maps.values()))
-    side = side_of(first)
-    below = top + side + 6
+    below = top + SIDE + 6
     picture(figure, enlarge(first.image, SCALE), left, top)
-    place_lines(figure, [f"image {first.index}"], left, below, side)
+    place_lines(figure, [f"image {first.index}"], left, below, SIDE)
     for place, (verb, example) in enumerate(maps.items(), start=1):
-        x = left + place * (side + GAP)
+        x = left + place * (SIDE + GAP)
         place_overlay(figure, example, legend, x, top)
         lines = [f"{verb} {legend.names[example.target]}", f"{example.target_probability:.2f}"]
-        place_lines(figure, lines, x, below, side)
+        place_lines(figure, lines, x, below, SIDE)
 
 
 def empty_sheet(text: str) -> Figure:

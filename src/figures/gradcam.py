@@ -14,12 +14,12 @@ from src.figures.evidence import (
     LINE,
     MARGIN,
     SCALE,
+    SIDE,
     WORDS,
     Legend,
     place_header,
     place_lines,
     place_overlay,
-    side_of,
 )
 from src.figures.style import GREEN, RED, drawn, enlarge, new_sheet, picture
 from src.figures.text import text_width
@@ -34,16 +34,16 @@ def build_samples(rows: Sequence[Example], target: str, legend: Legend) -> Figur
 
     target: which class the maps speak for: predicted, true, or a name.
     """
-    layers, side = list(legend.sizes), side_of(rows[0])
-    start, step = MARGIN + LABEL, side + GAP
-    headings = [["image"], *([*broken(layer, side), legend.size(layer)] for layer in layers)]
+    layers = list(legend.sizes)
+    start, step = MARGIN + LABEL, SIDE + GAP
+    headings = [["image"], *([*broken(layer, SIDE), legend.size(layer)] for layer in layers)]
     top_row = HEADER + LINE * max(map(len, headings)) + GAP
     width = start + (1 + len(layers)) * step - GAP + MARGIN
     figure = new_sheet(max(width, 800), top_row + len(rows) * step + MARGIN)
     place_header(figure, legend.title, subtitle(target, legend), legend)
     for place, lines in enumerate(headings):
         top = top_row - GAP - LINE * len(lines)
-        place_lines(figure, lines, start + place * step, top, side)
+        place_lines(figure, lines, start + place * step, top, SIDE)
     for place, row in enumerate(rows):
         place_sample(figure, row, legend, start, top_row + place * step)
     return figure
@@ -68,13 +68,13 @@ def broken(path: str, width: int) -> list[str]:
 
 def place_sample(figure: Figure, row: Example, legend: Legend, left: int, top: int) -> None:
     """Place one row: the label in the margin, the image at `left`, then its maps."""
-    side, lines = side_of(row), sample_label(row, legend)
+    lines = sample_label(row, legend)
     color = GREEN if row.predicted == row.actual else RED
-    label_top = top + (side - LINE * len(lines)) // 2
+    label_top = top + (SIDE - LINE * len(lines)) // 2
     place_lines(figure, lines, MARGIN, label_top, LABEL - 2 * GAP, color=color)
     picture(figure, enlarge(row.image, SCALE), left, top)
     for layer in range(len(row.cams)):
-        place_overlay(figure, row, legend, left + (1 + layer) * (side + GAP), top, layer)
+        place_overlay(figure, row, legend, left + (1 + layer) * (SIDE + GAP), top, layer)
 
 
 def sample_label(row: Example, legend: Legend) -> list[str]:

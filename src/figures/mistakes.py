@@ -12,11 +12,11 @@ from src.figures.evidence import (
     HEADER,
     LINE,
     MARGIN,
+    SIDE,
     Legend,
     empty_sheet,
     place_explained,
     place_header,
-    side_of,
 )
 from src.figures.style import drawn, new_sheet, thousands
 
@@ -34,8 +34,7 @@ def build_mistakes(rows: Sequence[Mistake], wrong: int, legend: Legend) -> Figur
     """
     if not rows:
         return empty_sheet("No mistakes")
-    side = side_of(rows[0].said)
-    step_x, step_y = 3 * side + 2 * GAP + GUTTER, side + CAPTION
+    step_x, step_y = 3 * SIDE + 2 * GAP + GUTTER, SIDE + CAPTION
     width = 2 * MARGIN + ACROSS * step_x - GUTTER
     figure = new_sheet(width, HEADER + -(-len(rows) // ACROSS) * step_y)
     title = f"{legend.title}: the {len(rows)} most confident of {thousands(wrong)} mistakes"
