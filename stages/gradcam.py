@@ -14,7 +14,7 @@ def main(params: Params, _: Inputs) -> None:
     from src.explanation.subject import load_subject
     from src.explanation.tables import pair_table, tables
     from src.figures.class_examples import draw_class_examples
-    from src.figures.confused_pairs import draw_confused_pairs
+    from src.figures.confused_pairs import ACROSS, DOWN, draw_confused_pairs
     from src.figures.evidence import Legend
     from src.figures.faithfulness import draw_faithfulness, draw_sanity
     from src.figures.gradcam import draw_samples
@@ -29,7 +29,7 @@ def main(params: Params, _: Inputs) -> None:
     draw_mistakes(plots / "misclassified.png", *mistake_rows(subject, settings.mistakes), legend)
     draw_class_examples(plots / "class_examples.png", class_rows(subject), legend)
     pairs = confused_pairs(subject.predicted, subject.test.labels, len(subject.classes))
-    rows = pair_rows(subject, pairs[:5])
+    rows = pair_rows(subject, pairs[:DOWN], ACROSS)
     draw_confused_pairs(plots / "confused_pairs.png", rows, len(pairs), legend)
     write_csv(plots / "confused_pairs.csv", *pair_table(pairs, subject.classes))
 

@@ -88,7 +88,7 @@ def class_rows(subject: Subject, count: int = 10) -> list[ClassExamples]:
     ]
 
 
-def pair_rows(subject: Subject, pairs: Sequence[Pair], count: int = 5) -> list[PairExamples]:
+def pair_rows(subject: Subject, pairs: Sequence[Pair], count: int) -> list[PairExamples]:
     """For each pair its `count` most confident examples, explained for what was said."""
     rows = []
     for pair in pairs:

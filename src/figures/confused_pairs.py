@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from src.explanation.examples import PairExamples
     from src.explanation.subject import Example
 
-ACROSS = 5
+DOWN, ACROSS = 5, 5  # pairs, and examples of each, that a sheet shows
 CAPTION = LINE + 34
 STEP = 2 * SIDE + GAP + CAPTION
 
@@ -36,8 +36,8 @@ STEP = 2 * SIDE + GAP + CAPTION
 def build_confused_pairs(rows: Sequence[PairExamples], pairs: int, legend: Legend) -> Figure:
     """Each row shows images of one class that were taken for another, each above its evidence.
 
-    rows: the most frequent pairs with up to ACROSS examples; pairs: how many pairs there
-    are, shown or not.
+    rows: up to DOWN pairs, the most frequent first, each with up to ACROSS examples; pairs: how
+    many pairs there are, shown or not.
     """
     if not rows:
         return empty_sheet("No two classes were confused")

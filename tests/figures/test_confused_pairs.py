@@ -1,4 +1,4 @@
-"""The sheet of confused classes shows up to five examples of each pair."""
+"""The sheet of confused classes has room for all examples that the stage asks for."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from src.explanation.choose import Pair
 from src.explanation.examples import PairExamples
-from src.figures.confused_pairs import build_confused_pairs, draw_confused_pairs
+from src.figures.confused_pairs import ACROSS, DOWN, build_confused_pairs, draw_confused_pairs
 from tests.figures.explained import example, faults, legend, many
 from tests.figures.reading import Case, check_file, words_of
 
@@ -21,8 +21,9 @@ def row(actual: int, predicted: int, shown: int) -> PairExamples:
 CASES = {
     "none": Case(*DRAWING, ([], 0, legend())),
     "one": Case(*DRAWING, ([row(3, 5, 1)], 1, legend())),
-    "five": Case(
-        *DRAWING, ([row(n, n + 1, 5) for n in range(5)], 65_280, legend(classes=many(256)))
+    "all": Case(
+        *DRAWING,
+        ([row(n, n + 1, ACROSS) for n in range(DOWN)], 65_280, legend(classes=many(256))),
     ),
 }
 
@@ -47,4 +48,11 @@ def test_a_pair_is_named_and_counted() -> None:
     assert "is cat\nsaid dog\n1,234 of 10,000\n12.3%" in text
     assert "image 9999: 0.02" in text
     assert len(figure.images) == 1 + 2
-    assert "5 of 65,280 confused pairs, the most frequent first" in words_of(CASES["five"].figure())
+    assert "5 of 65,280 confused pairs, the most frequent first" in words_of(CASES["all"].figure())
+
+
+def test_the_last_example_lies_on_the_sheet() -> None:
+    figure = CASES["all"].figure()
+    ends = [image.get_extent() for image in figure.images]
+    assert len(ends) == 1 + 2 * DOWN * ACROSS
+    assert max(right for _, right, *_ in ends) <= figure.bbox.width
