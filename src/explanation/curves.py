@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from src.data.normalize import to_device
+from src.data.normalize import EVAL_BATCH, to_device
 from src.device import autocast
 from src.explanation.imputation import FILLS, Fill, Images, Removed
 from src.network.weights import Trained
@@ -16,7 +16,6 @@ from src.network.weights import Trained
 Ranks = NDArray[np.int64]  # (N, H, W), 0 where a map is highest
 Scores = NDArray[np.float64]
 
-BATCH = 500
 EIGHTHS = np.arange(8) / 8
 # The share of the pixels that is deleted, or that is shown. Each curve has the whole image at one
 # end; the other end, where no pixel of the image is left, cannot be imputed and is no map's merit.
@@ -50,9 +49,9 @@ def log_odds(trained: Trained, images: Images, targets: Tensor) -> Scores:
     temperature of the logits; of the log-odds both change little but the scale.
     """
     device, found = trained.normalize.device, []
-    for start in range(0, len(images), BATCH):
-        batch = torch.from_numpy(images[start : start + BATCH]).permute(0, 3, 1, 2)
-        classes = targets[start : start + BATCH, None]
+    for start in range(0, len(images), EVAL_BATCH):
+        rows = slice(start, start + EVAL_BATCH)
+        batch, classes = torch.from_numpy(images[rows]).permute(0, 3, 1, 2), targets[rows, None]
         with autocast(trained.precision, device):
             logits = trained.model(to_device(batch, device)).cpu().double()
         rest = logits.scatter(1, classes, -torch.inf).logsumexp(1)

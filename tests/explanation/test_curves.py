@@ -87,7 +87,7 @@ def test_log_odds_are_those_of_the_target(monkeypatch: pytest.MonkeyPatch) -> No
     probability = Brightness()(torch.from_numpy(IMAGES).permute(0, 3, 1, 2)).double().softmax(1)
     expected = torch.logit(probability[range(3), targets])
     for batch in (2, 500):
-        monkeypatch.setattr("src.explanation.curves.BATCH", batch)
+        monkeypatch.setattr("src.explanation.curves.EVAL_BATCH", batch)
         np.testing.assert_allclose(log_odds(trained(Brightness()), IMAGES, targets), expected)
 
 

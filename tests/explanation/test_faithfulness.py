@@ -102,7 +102,7 @@ def test_it_repeats_and_does_not_depend_on_the_batches(monkeypatch: pytest.Monke
     whole = measured(count=4)
     assert measured(count=4) == whole
     monkeypatch.setattr("src.explanation.maps.BATCH", 3)
-    monkeypatch.setattr("src.explanation.curves.BATCH", 5)
+    monkeypatch.setattr("src.explanation.curves.EVAL_BATCH", 5)
     for lead, again in zip(whole.leads, measured(count=4).leads, strict=True):
         assert again.lead == pytest.approx(lead.lead, rel=1e-4)
 
