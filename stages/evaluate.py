@@ -38,7 +38,7 @@ def main(params: Params, _: Inputs) -> None:
     lr = read_json(paths.metrics("train"), remake("train"))["lr"]
     found = read_json(paths.metrics("lr_find"), remake("lr_find"))
     draw_training(plots / "training.png", history, lr, found)
-    draw_results(plots, result, data.classes, corruptions)
+    draw_results(plots, result, corruptions)
     write_json(paths.metrics("evaluate"), result.metrics)
     print(headline(result))
 

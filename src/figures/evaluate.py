@@ -1,8 +1,10 @@
 """Figures of the test results: confusion, and each class's scores."""
 
+from __future__ import annotations
+
 import math
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,9 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from src.evaluation.interval import Interval, wilson
+from src.evaluation.interval import wilson
 from src.figures.style import INK, VERMILLION, drawn, new_figure, percent, short, thousands
 from src.figures.text import drawable
+
+if TYPE_CHECKING:
+    # This name serves only as a type, so figures need no torch.
+    from src.evaluation.classes import ClassRow
 
 # Inches. Cells shrink where the matrix would be larger than SIDE, so that a page can show it.
 CELL, SIDE = 0.56, 14
@@ -78,34 +84,30 @@ def name_cells(axes: Axes, names: Sequence[str], cell: float) -> None:
     axes.set(xlabel="predicted", ylabel="actual")
 
 
-def build_classes(
-    rows: Sequence[tuple[str, float | None, float | None, float | None]],
-    intervals: Mapping[str, Interval] = MappingProxyType({}),
-) -> Figure:
+def build_classes(rows: Sequence[ClassRow]) -> Figure:
     """Each class has a bar of F1, and marks for precision and recall; the best class is on top.
 
-    rows: by label the name, precision, recall, F1, in [0, 1]; a score that is None leaves its
-    place empty.
-    intervals: by name the 95% interval of the recall, for those that have one.
+    rows: by label; a score that is None leaves its place empty.
     """
     figure = new_figure(8, 1.6 + 0.36 * len(rows))
     axes = figure.subplots()
-    names = [row[0] for row in rows]
+    names = [row.name for row in rows]
     shown = dict(zip(names, drawable(names), strict=True))
-    rows = sorted(rows, key=lambda row: -1 if row[3] is None else row[3])
-    precision, recall, f1 = np.array([row[1:] for row in rows], np.float64).T  # None becomes NaN
+    rows = sorted(rows, key=lambda row: -1 if row.f1 is None else row.f1)
+    scores = [(row.precision, row.recall, row.f1) for row in rows]
+    precision, recall, f1 = np.array(scores, np.float64).T  # None becomes NaN
     places = np.arange(len(rows))
     axes.barh(places, f1, height=0.62, color="#A9CCE3", label="F1")
     axes.plot(precision, places, "D", color=VERMILLION, markersize=5, label="precision")
-    label = "recall, with its 95% interval" if intervals else "recall"
+    label = "recall, with its 95% interval"
     axes.plot(recall, places, "o", color=INK, fillstyle="none", markersize=6, label=label)
-    spans = [(p, *intervals[row[0]]) for p, row in enumerate(rows) if row[0] in intervals]
-    if spans:
-        axes.hlines(*zip(*spans, strict=True), color=INK, linewidth=1)
+    lows, highs = np.array([(row.recall_low, row.recall_high) for row in rows], np.float64).T
+    told = ~np.isnan(lows)
+    axes.hlines(places[told], lows[told], highs[told], color=INK, linewidth=1)
     for place, score in zip(places, f1, strict=True):
         text = "none" if np.isnan(score) else f"{score:.3f}"
         axes.text(1.03, float(place), text, va="center", fontsize=9)
-    axes.set_yticks(places, [short(shown[row[0]]) for row in rows])
+    axes.set_yticks(places, [short(shown[row.name]) for row in rows])
     axes.set(
         title="Scores by class, with F1 at the right", xlim=(0, 1.02), ylim=(-0.6, len(rows) - 0.4)
     )

@@ -17,18 +17,11 @@ if TYPE_CHECKING:
     from src.evaluation.metrics import Evaluation
 
 
-def draw_results(
-    folder: Path, result: Evaluation, names: Sequence[str], corruptions: Sequence[CorruptionRow]
-) -> None:
-    """Write the figures into `folder`; names: of the classes, by label."""
-    intervals = {
-        row.name: (row.recall_low, row.recall_high)
-        for row in result.classes
-        if row.recall_low is not None and row.recall_high is not None
-    }
-    scores = [(row.name, row.precision, row.recall, row.f1) for row in result.classes]
+def draw_results(folder: Path, result: Evaluation, corruptions: Sequence[CorruptionRow]) -> None:
+    """Write the figures into `folder`."""
+    names = [row.name for row in result.classes]
     draw_confusion(folder / "confusion.png", result.confusion, names)
-    draw_classes(folder / "classes.png", scores, intervals)
+    draw_classes(folder / "classes.png", result.classes)
     draw_calibration(folder / "calibration.png", result.calibration)
     draw_adaptive(folder / "calibration_adaptive.png", result.adaptive)
     draw_coverage(folder / "coverage.png", result.coverage)

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from src.evaluation.classes import ClassRow
 from src.figures.style import look
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -31,6 +32,17 @@ class Case:
     def figure(self) -> Figure:
         with look():
             return self.build(*self.shown)
+
+
+def scored(
+    name: str,
+    precision: float | None,
+    recall: float | None,
+    f1: float | None,
+    interval: tuple[float | None, float | None] = (None, None),
+) -> ClassRow:
+    """A class with these scores; interval: of its recall."""
+    return ClassRow(name, precision, recall, f1, 1000, *interval, 0.02)
 
 
 def drawn_texts(figure: Figure) -> list[Text]:

@@ -11,15 +11,26 @@ from matplotlib.typing import ColorType
 from src.figures.evaluate import build_classes, build_confusion, draw_classes, draw_confusion
 from src.figures.style import INK
 from tests.figures.explained import many
-from tests.figures.reading import NAMES, RNG, Case, check_file, drawn_texts, unreadable, words_of
+from tests.figures.reading import (
+    NAMES,
+    RNG,
+    Case,
+    check_file,
+    drawn_texts,
+    scored,
+    unreadable,
+    words_of,
+)
 
 COUNTS = RNG.poisson(2, (20, 20)) + np.diag(RNG.integers(800, 1001, 20))
 CONFUSION, CLASSES = (build_confusion, draw_confusion), (build_classes, draw_classes)
 # Of emu there is no image and it was never predicted; gnu was never predicted; yak has no image.
 PARTLY = [
-    ("cat", 0.9, 0.8, 0.85), ("emu", None, None, None), ("gnu", None, 0.0, 0.0),
-    ("yak", 0.0, None, 0.0),
-]  # fmt: skip
+    scored("cat", 0.9, 0.8, 0.85, (0.72, 0.95)),
+    scored("emu", None, None, None),
+    scored("gnu", None, 0.0, 0.0, (0.0, 0.04)),
+    scored("yak", 0.0, None, 0.0),
+]
 
 
 def confusion(classes: int) -> Case:
@@ -33,9 +44,11 @@ CASES = {
     "confusion_31": confusion(31),
     "confusion_100": confusion(100),
     "confusion_256": confusion(256),
-    "classes_2": Case(*CLASSES, ([("cat", 0.8, 0.9, 0.85), ("dog", 1.0, 1.0, 1.0)],)),
-    "classes_20": Case(*CLASSES, ([(n, 0.8, 0.9, 0.01 * i) for i, n in enumerate(NAMES * 2)],)),
-    "classes_absent": Case(*CLASSES, (PARTLY, {"cat": (0.72, 0.95)})),
+    "classes_2": Case(*CLASSES, ([scored("cat", 0.8, 0.9, 0.85), scored("dog", 1.0, 1.0, 1.0)],)),
+    "classes_20": Case(
+        *CLASSES, ([scored(n, 0.8, 0.9, 0.01 * i, (0.7, 0.95)) for i, n in enumerate(NAMES * 2)],)
+    ),
+    "classes_absent": Case(*CLASSES, (PARTLY,)),
 }
 
 
@@ -107,7 +120,7 @@ def test_a_count_has_the_ink_that_reads_better_on_its_cell() -> None:
 
 
 def test_classes_are_sorted_by_f1() -> None:
-    rows = [("cat", 0.5, 0.5, 0.5), ("dog", 0.9, 0.9, 0.9), ("bird", 0.7, 0.7, 0.7)]
+    rows = [scored(name, f1, f1, f1) for name, f1 in (("cat", 0.5), ("dog", 0.9), ("bird", 0.7))]
     labels = Case(*CLASSES, (rows,)).figure().axes[0].get_yticklabels()
     assert [label.get_text() for label in labels] == ["cat", "bird", "dog"]  # upwards
 
@@ -116,15 +129,15 @@ def test_a_class_in_letters_that_the_font_lacks_is_shown_by_its_number() -> None
     names = ["cat", "猫"]
     figure = Case(*CONFUSION, (np.eye(2, dtype=int), names)).figure()
     assert [text.get_text() for text in drawn_texts(figure)].count("class 1") == 2
-    rows = [(name, 0.5, 0.5, 0.5) for name in names]
+    rows = [scored(name, 0.5, 0.5, 0.5) for name in names]
     labels = Case(*CLASSES, (rows,)).figure().axes[0].get_yticklabels()
     assert [label.get_text() for label in labels] == ["cat", "class 1"]
 
 
 def test_a_classs_recall_has_its_interval() -> None:
     axes = CASES["classes_absent"].figure().axes[0]
-    ((start, end),) = axes.collections[0].get_segments()
-    assert (tuple(start), tuple(end)) == ((0.72, 3), (0.95, 3))
+    spans = [[tuple(end) for end in line] for line in axes.collections[0].get_segments()]
+    assert spans == [[(0.0, 1), (0.04, 1)], [(0.72, 3), (0.95, 3)]]
     assert "recall, with its 95% interval" in words_of(axes.figure)
 
 

@@ -8,7 +8,7 @@ import matplotlib
 from src.figures import evaluate
 from src.figures.style import look, new_sheet, plain, short
 from tests.conftest import ROOT, run
-from tests.figures.reading import IMAGES, unreadable
+from tests.figures.reading import IMAGES, scored, unreadable
 
 
 def test_the_check_itself_sees_cut_and_overlapping_text() -> None:
@@ -24,7 +24,7 @@ def test_the_check_itself_sees_cut_and_overlapping_text() -> None:
 
 
 def test_the_users_own_matplotlib_style_changes_nothing(tmp_path: Path) -> None:
-    rows = [("cat", 0.8, 0.9, 0.85), ("dog", 1.0, 1.0, 1.0)]
+    rows = [scored("cat", 0.8, 0.9, 0.85), scored("dog", 1.0, 1.0, 1.0)]
     evaluate.draw_classes(tmp_path / "a.png", rows)
     with matplotlib.rc_context({"axes.linewidth": 5, "font.size": 20}):
         evaluate.draw_classes(tmp_path / "b.png", rows)
