@@ -10,13 +10,19 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 BINS = 15
-# Mean confidence, accuracy, number of images.
-Bin = tuple[float, float, int]
 Floats = NDArray[np.float64]
 COLDEST, HOTTEST = -3, 3  # log T: the temperatures searched are 0.05 to 20
 # The standard error of log T at which a 95% interval goes from half to twice the temperature. That
 # is as wide as temperatures differ between networks: one that is known less well says nothing.
 MAX_ERROR = math.log(2) / 1.96
+
+
+class Bin(NamedTuple):
+    """Images of about one confidence: the mean of it, their accuracy, how many they are."""
+
+    confidence: float
+    accuracy: float
+    images: int
 
 
 class Calibration(NamedTuple):
@@ -81,7 +87,7 @@ def calibrate(confidence: Floats, right: Floats) -> Calibration:
     # torchmetrics gives a confidence of 1 a bin of its own beside the 15.
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
     bins = [mean_bin(confidence, right, np.flatnonzero(place == n)) for n in range(BINS)]
-    middles = [((n + 0.5) / BINS, 0.0, 0) for n in range(BINS)]
+    middles = [Bin((n + 0.5) / BINS, 0.0, 0) for n in range(BINS)]
     return expected([b or middle for b, middle in zip(bins, middles, strict=True)])
 
 
@@ -101,13 +107,13 @@ def calibrate_adaptively(confidence: Floats, right: Floats) -> Calibration:
 def mean_bin(confidence: Floats, right: Floats, inside: NDArray[np.intp]) -> Bin | None:
     if not len(inside):
         return None
-    return float(confidence[inside].mean()), float(right[inside].mean()), len(inside)
+    return Bin(float(confidence[inside].mean()), float(right[inside].mean()), len(inside))
 
 
 def expected(bins: list[Bin]) -> Calibration:
     """The bins with the mean gap between confidence and accuracy, weighted by images."""
-    gaps = sum(n * abs(confidence - accuracy) for confidence, accuracy, n in bins)
-    return Calibration(bins, gaps / sum(n for *_, n in bins))
+    gaps = sum(each.images * abs(each.confidence - each.accuracy) for each in bins)
+    return Calibration(bins, gaps / sum(each.images for each in bins))
 
 
 def class_errors(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> Floats:

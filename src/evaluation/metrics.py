@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from src.evaluation.calibration import Calibration, calibrate, calibrate_adaptively
+from src.evaluation.calibration import Bin, Calibration, calibrate, calibrate_adaptively
 from src.evaluation.classes import ClassRow, class_rows, class_scores, confusion_matrix
 from src.evaluation.confidence import confidence_and_right
 from src.evaluation.coverage import CoverageRow, area_under_risk, coverage_curve
@@ -16,7 +16,6 @@ from src.evaluation.interval import wilson
 
 Table = tuple[Sequence[str], Sequence[Sequence[object]]]
 AS_TRAINED, CALIBRATED = "as trained", "after temperature scaling"
-BIN = ["confidence", "accuracy", "images"]
 
 
 @dataclass(frozen=True)
@@ -98,13 +97,13 @@ def tables(
     width and of equal mass; accuracy against coverage."""
     predicted = logits.argmax(1).tolist()
     pairs = [(names[a], names[p]) for a, p in zip(labels.tolist(), predicted, strict=True)]
-    bins = [row for row in result.calibration[AS_TRAINED].bins if row[2]]
+    bins = [row for row in result.calibration[AS_TRAINED].bins if row.images]
     return {
         "evaluation": (["measure", "value", "low", "high"], measures(result)),
         "classes": (["class", *ClassRow._fields[1:]], result.classes),
         "confusion": (["actual", "predicted"], pairs),
-        "calibration": (BIN, bins),
-        "calibration_adaptive": (BIN, result.adaptive[AS_TRAINED].bins),
+        "calibration": (Bin._fields, bins),
+        "calibration_adaptive": (Bin._fields, result.adaptive[AS_TRAINED].bins),
         "coverage": (CoverageRow._fields, result.coverage),
     }
 

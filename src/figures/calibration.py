@@ -32,7 +32,7 @@ def build_calibration(series: Mapping[str, tuple[Sequence[Bin], float]]) -> Figu
     top.plot([0, 1], [0, 1], "--", color=GREY, label="perfect (below it: overconfident)")
     for place, (name, (bins, ece)) in enumerate(series.items()):
         color, marker = SERIES[place]
-        confidence, accuracy, count = np.array([row for row in bins if row[2] > 0]).T
+        confidence, accuracy, count = np.array([row for row in bins if row.images > 0]).T
         few, label = count < FEW, f"{name}: ECE {percent(ece)}"
         top.plot(confidence[~few], accuracy[~few], color=color, marker=marker, label=label)
         top.plot(confidence[few], accuracy[few], marker, color=color, fillstyle="none")
@@ -49,10 +49,10 @@ def build_calibration(series: Mapping[str, tuple[Sequence[Bin], float]]) -> Figu
 
 def draw_counts(axes: Axes, bins: Sequence[Bin], color: str, start: float, width: float) -> None:
     """Draw a bar for each bin that has images; start and width are shares of the bin."""
-    for place, (_, _, count) in enumerate(bins):
-        if count:
+    for place, row in enumerate(bins):
+        if row.images:
             left = (place + 0.05 + 0.9 * start) / len(bins)
-            axes.bar(left, count, 0.9 * width / len(bins), align="edge", color=color)
+            axes.bar(left, row.images, 0.9 * width / len(bins), align="edge", color=color)
 
 
 def build_adaptive(series: Mapping[str, tuple[Sequence[Bin], float]]) -> Figure:
@@ -68,7 +68,7 @@ def build_adaptive(series: Mapping[str, tuple[Sequence[Bin], float]]) -> Figure:
         color, marker = SERIES[place]
         label = f"{name}: ECE {percent(ece)}"
         draw_bins(axes, bins, color, marker, label, 0.3 * place - 0.15 * (len(series) - 1))
-    title = f"Calibration in {len(bins)} bins of {thousands(bins[-1][2])} images or one more"
+    title = f"Calibration in {len(bins)} bins of {thousands(bins[-1].images)} images or one more"
     axes.set(title=title, xlabel="images, from the least sure to the surest (bars: 95% interval)")
     axes.set(ylabel="line: what it says; marks: what is true", ylim=(None, 1.02))
     ticks = np.linspace(0, len(bins), 6)

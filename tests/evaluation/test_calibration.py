@@ -35,8 +35,8 @@ def test_calibration_error_is_the_weighted_gap() -> None:
     theirs = multiclass_calibration_error(probabilities, LABELS, len(NAMES), n_bins=15)
     assert error == pytest.approx(theirs.item(), rel=1e-5)
     header, rows = tables(result, LOGITS, LABELS, NAMES)["calibration"]
-    assert header == ["confidence", "accuracy", "images"]
-    assert rows == [row for row in bins if row[2]]
+    assert header == ("confidence", "accuracy", "images")
+    assert rows == [row for row in bins if row.images]
     assert len(rows) < len(bins)
 
 

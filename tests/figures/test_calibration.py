@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.evaluation.calibration import Bin
 from src.figures.calibration import (
     build_adaptive,
     build_calibration,
@@ -13,9 +14,9 @@ from src.figures.calibration import (
 )
 from tests.figures.reading import Case, check_file, unreadable, words_of
 
-BINS = [(0.0, 0.0, 0), *((i / 15 + 0.03, (i / 15) ** 2, 9 * 2**i) for i in range(1, 15))]
-FINE = [(0.5 + i / 30, 0.4 + i / 25, 667 if i < 10 else 666) for i in range(15)]
-SPARSE = [(0.3, 0.0, 1), (0.8, 1.0, 1)]
+BINS = [Bin(0.0, 0.0, 0), *(Bin(i / 15 + 0.03, (i / 15) ** 2, 9 * 2**i) for i in range(1, 15))]
+FINE = [Bin(0.5 + i / 30, 0.4 + i / 25, 667 if i < 10 else 666) for i in range(15)]
+SPARSE = [Bin(0.3, 0.0, 1), Bin(0.8, 1.0, 1)]
 WIDTH, MASS = (build_calibration, draw_calibration), (build_adaptive, draw_adaptive)
 CASES = {
     "two": Case(*WIDTH, ({"as trained": (BINS, 0.03), "scaled": (BINS, 0.01)},)),
@@ -43,7 +44,7 @@ def test_bins_without_images_are_not_drawn() -> None:
 
 def test_bins_of_few_images_stand_apart() -> None:
     """Their marks are hollow and off the line, because such bins would make the line jump."""
-    bins = [(0.1, 1.0, 9), (0.5, 0.5, 10), (0.9, 0.8, 500)]
+    bins = [Bin(0.1, 1.0, 9), Bin(0.5, 0.5, 10), Bin(0.9, 0.8, 500)]
     top, _ = Case(*WIDTH, ({"as trained": (bins, 0.1)},)).figure().axes
     _, line, alone = top.lines
     assert (line.get_xdata().tolist(), alone.get_xdata().tolist()) == ([0.5, 0.9], [0.1])
