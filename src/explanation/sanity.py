@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from torch import Generator, nn
 
 from src.explanation.controls import Indices, Maps
+from src.explanation.leads import mean_and_error
 from src.explanation.maps import maps_of
 from src.network.weights import Trained
 
@@ -91,16 +92,11 @@ def redraw(part: nn.Module, generator: Generator) -> None:
 def compare(step: int, redrawn: str, layer: str, before: Maps, after: Maps) -> Check:
     found = rank_correlations(before, after)
     found = found[~np.isnan(found)]
-    enough = len(found) > 1
-    return Check(
-        step,
-        redrawn,
-        layer,
-        float(found.mean()) if enough else None,
-        float(found.std(ddof=1) / len(found) ** 0.5) if enough else None,
-        len(found),
-        float((after == 0).all(axis=(1, 2)).mean()),
-    )
+    told: tuple[float | None, float | None] = (None, None)
+    if len(found) > 1:
+        told = mean_and_error(found)
+    no_evidence = float((after == 0).all(axis=(1, 2)).mean())
+    return Check(step, redrawn, layer, *told, len(found), no_evidence)
 
 
 def rank_correlations(first: Maps, second: Maps) -> NDArray[np.float64]:
