@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from numpy.random import Generator, Philox
 from numpy.typing import NDArray
 
 from src.data.records import Split
 from src.data.split import sample
+from src.evaluation.metrics import accuracy
 from src.evaluation.predict import predict
 from src.network.weights import Trained
 
@@ -95,12 +97,12 @@ def robustness(trained: Trained, test: Split, count: int) -> list[CorruptionRow]
     if not count:
         return []
     some = test.subset(sample(test.labels, min(count, len(test)), SAMPLE_SEED))
+    labels = torch.from_numpy(some.labels)
 
-    def accuracy(images: NDArray[np.uint8]) -> float:
-        logits = predict(trained, Split(images, some.labels))
-        return float((logits.argmax(1).numpy() == some.labels).mean())
+    def accuracy_on(images: NDArray[np.uint8]) -> float:
+        return accuracy(predict(trained, Split(images, some.labels)), labels)
 
-    clean = accuracy(some.images)
-    at = [[accuracy(corrupt(some.images, kind, s)) for kind in KINDS] for s in STRENGTHS]
+    clean = accuracy_on(some.images)
+    at = [[accuracy_on(corrupt(some.images, kind, s)) for kind in KINDS] for s in STRENGTHS]
     shares = [[clean] * len(KINDS), *at]
     return [CorruptionRow._make([s, *row, len(some)]) for s, row in enumerate(shares)]
