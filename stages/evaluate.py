@@ -11,7 +11,7 @@ def main(params: Params, _: Inputs) -> None:
     from src.data.dataset import read_split, read_training_data
     from src.data.tensors import save_tensors
     from src.evaluation.corruptions import CorruptionRow, robustness
-    from src.evaluation.metrics import accuracy, evaluate, headline, tables
+    from src.evaluation.metrics import evaluate, headline, tables
     from src.evaluation.predict import held_out_temperature, predict
     from src.figures.results import draw_results
     from src.figures.training import draw_training
@@ -24,9 +24,9 @@ def main(params: Params, _: Inputs) -> None:
     trained = load_trained(paths.WEIGHTS, len(data.classes), data.mean, data.std)
     logits, labels = predict(trained, test), torch.from_numpy(test.labels)
     temperature = held_out_temperature(trained, data.validation)
-    result = evaluate(logits, labels, data.classes, temperature)
-    if (tta := params.evaluate.tta) != "none":
-        result.metrics[f"top1_{tta}"] = accuracy(predict(trained, test, tta), labels)
+    tta: str = params.evaluate.tta
+    augmented = {} if tta == "none" else {tta: predict(trained, test, tta)}
+    result = evaluate(logits, labels, data.classes, temperature, augmented)
     corruptions = robustness(trained, test, params.evaluate.corruptions)
 
     save_tensors(paths.LOGITS, {"logits": logits}, {})

@@ -1,7 +1,8 @@
 """Logits to metrics: accuracy, calibration, each class, and the tables that hold them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch.nn.functional as F
@@ -37,9 +38,15 @@ class Evaluation:
 
 
 def evaluate(
-    logits: Tensor, labels: Tensor, names: list[str], temperature: float | None
+    logits: Tensor,
+    labels: Tensor,
+    names: list[str],
+    temperature: float | None,
+    augmented: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> Evaluation:
     """Everything that (N, C) logits say about (N,) labels; temperature: from other images.
+
+    augmented: logits with test-time augmentation, by its kind; of these the accuracy alone counts.
 
     macro_f1 is the mean over the classes that an image has or is taken for, as scikit-learn
     ("all labels in y_true and y_pred") and torchmetrics have it: a class that is only predicted
@@ -48,8 +55,7 @@ def evaluate(
     counts = confusion_matrix(logits, labels)
     f1 = class_scores(counts)[2]
     answers = confidence_and_right(logits, labels)
-    calibration = {AS_TRAINED: calibrate(*answers)}
-    adaptive = {AS_TRAINED: calibrate_adaptively(*answers)}
+    calibration, adaptive = calibrations(logits, labels, temperature)
     rows = class_rows(names, counts, logits, labels)
     metrics = {
         "top1": accuracy(logits, labels),
@@ -63,14 +69,24 @@ def evaluate(
         "aurc": area_under_risk(*answers),
     }
     if temperature is not None:
-        cooled = confidence_and_right(logits / temperature, labels)
-        calibration[CALIBRATED] = calibrate(*cooled)
-        adaptive[CALIBRATED] = calibrate_adaptively(*cooled)
         error = calibration[CALIBRATED].error
         metrics |= {"ece_calibrated": error, "temperature": temperature}
         more["ece_adaptive_calibrated"] = adaptive[CALIBRATED].error
+    metrics |= {f"top1_{tta}": accuracy(each, labels) for tta, each in augmented.items()}
     curve = coverage_curve(*answers)
     return Evaluation(metrics, more, counts.numpy(), rows, calibration, adaptive, curve)
+
+
+def calibrations(
+    logits: Tensor, labels: Tensor, temperature: float | None
+) -> tuple[dict[str, Calibration], dict[str, Calibration]]:
+    """In bins of equal width, and of equal mass: by name, as trained and with the temperature."""
+    series = {AS_TRAINED: logits}
+    if temperature is not None:
+        series[CALIBRATED] = logits / temperature
+    answers = {name: confidence_and_right(each, labels) for name, each in series.items()}
+    calibration = {name: calibrate(*each) for name, each in answers.items()}
+    return calibration, {name: calibrate_adaptively(*each) for name, each in answers.items()}
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
