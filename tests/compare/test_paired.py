@@ -68,6 +68,13 @@ def test_the_interval_is_that_of_the_published_example() -> None:
     assert ends == pytest.approx((-0.508, -0.013), abs=0.0005)
 
 
+def test_the_interval_ends_where_a_difference_can() -> None:
+    """One image: with one more to either side, 1/3 ± 1.96 √(8/27), and 1.40 is no difference."""
+    low, high = difference_interval(Paired(both=0, only_a=0, only_b=1, neither=0))
+    assert (low, high) == (pytest.approx(1 / 3 - 1.959964 * (8 / 27) ** 0.5), 1.0)
+    assert difference_interval(Paired(0, 1, 0, 0)) == (-1.0, pytest.approx(-low))
+
+
 @pytest.mark.parametrize("shares", [(0.9, 0.03, 0.05, 0.02), (0.93, 0.005, 0.005, 0.06)])
 def test_the_interval_holds_the_truth_in_95_of_100_samples(shares: tuple[float, ...]) -> None:
     draws = np.random.default_rng(0).multinomial(500, shares, 4000)

@@ -40,6 +40,14 @@ def test_calibration_error_is_the_weighted_gap() -> None:
     assert len(rows) < len(bins)
 
 
+def test_an_empty_bin_has_the_confidence_of_its_middle() -> None:
+    bins, _ = calibrate(np.array([0.95]), np.array([1.0]))
+    assert bins[14] == (0.95, 1.0, 1)
+    middles = [n / 30 for n in range(1, 29, 2)]  # of 15 bins: a thirtieth, three, five, …
+    assert [row.confidence for row in bins[:14]] == pytest.approx(middles)
+    assert {row[1:] for row in bins[:14]} == {(0.0, 0)}
+
+
 def test_what_is_certain_is_in_the_last_bin() -> None:
     logits = torch.tensor([[0.0, 40.0], [40.0, 0.0], [0.0, 3.0]])
     bins, error = evaluate(logits, torch.tensor([1, 1, 1]), ["a", "b"], None).calibration[

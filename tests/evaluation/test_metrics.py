@@ -67,6 +67,16 @@ def test_the_table_has_every_number_and_the_interval_of_accuracies() -> None:
     assert found["ece_classwise"][0] == pytest.approx(np.mean([row.ece for row in result.classes]))
 
 
+def test_the_logits_are_divided_by_the_temperature() -> None:
+    """Odds of 81 to 1 become 9 to 1 at a temperature of 2; three of the four images are right."""
+    logits = torch.tensor([[0.0, math.log(81)]]).repeat(4, 1)
+    result = evaluate(logits, torch.tensor([1, 1, 1, 0]), ["a", "b"], 2.0)
+    assert result.metrics["ece"] == pytest.approx(81 / 82 - 0.75)
+    assert result.metrics["ece_calibrated"] == pytest.approx(0.9 - 0.75)
+    assert result.more["ece_adaptive_calibrated"] == pytest.approx(0.9 - 0.75)
+    assert result.calibration["after temperature scaling"].bins[13] == pytest.approx((0.9, 0.75, 4))
+
+
 def test_the_headline_has_the_interval() -> None:
     said = headline(evaluate(LOGITS, LABELS, NAMES, None))
     # With a metric that is added in between, as docs/yours.md does.

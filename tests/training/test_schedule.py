@@ -58,6 +58,21 @@ def test_one_cycle_begins_at_its_first_rate(batch_size: int, warmup: float) -> N
     assert found[0] == pytest.approx(0.1 * 0.04)
 
 
+@pytest.mark.parametrize("schedule", ["plateau", "cosine", "one_cycle", "cyclic"])
+def test_no_schedule_changes_the_momentum(schedule: str) -> None:
+    """torch's one-cycle and cyclic schedules do, unless they are told otherwise."""
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.7)
+    wanted = params(schedule=schedule, epochs=2)
+    scheduler = build_scheduler(optimizer, wanted.train, rates(wanted, 0.1), per_epoch=10)
+    seen = {optimizer.param_groups[0]["momentum"]}
+    for _ in range(20):
+        optimizer.step()
+        scheduler.step(*([1.0] if schedule == "plateau" else []))
+        seen.add(optimizer.param_groups[0]["momentum"])
+    assert seen == {0.7}
+
+
 def test_cosine_falls_from_lr_to_zero() -> None:
     rates = lrs("cosine", epochs=4)
     assert rates[0] == 0.1
