@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import binomtest
+from src.evaluation.interval import wilson
 
 CARD = """\
 <!-- Written by `make figures` from docs/result.yaml and params.yaml. -->
@@ -129,7 +129,7 @@ def model_card(result: dict[str, Any], params: dict[str, Any]) -> str:
     """The text for a result of docs/result.yaml and the params.yaml of its commit."""
     metrics, optimizer = result["metrics"], params["optimizer"]
     top1, images = metrics["evaluate"]["top1"], metrics["download"]["test_images"]
-    interval = binomtest(round(top1 * images), images).proportion_ci(method="wilson")
+    low, high = wilson(round(top1 * images), images)
     rows = [(k, v) for stage in ("evaluate", "gradcam") for k, v in metrics[stage].items()]
     values = {
         **result,
@@ -151,8 +151,8 @@ def model_card(result: dict[str, Any], params: dict[str, Any]) -> str:
         "augment": ", ".join(name for entry in params["augment"] for name in entry),
         "precision": result["precision"],
         "top1": top1,
-        "low": interval.low,
-        "high": interval.high,
+        "low": low,
+        "high": high,
         "metrics": "\n".join(f"| {name} | {value:.4f} |" for name, value in rows),
     }
     return CARD.format(**values)
