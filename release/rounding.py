@@ -14,10 +14,9 @@ from typing import Any
 
 import yaml
 
-from release.figures import RESULT, write_results
+from release.figures import RESULT, ROOT, write_results
 from release.outputs import OUTPUTS
-from release.verify import (
-    ROOT,
+from release.rerun import (
     Row,
     clone,
     compare,
@@ -48,8 +47,7 @@ def measure(root: Path, result: dict[str, Any]) -> dict[str, Any]:
             compute_in(precision, project)
             for stage, before in largest.items():
                 here = {stage: run_stage(project, stage, IN_SOFTWARE)}
-                rows = compare(result["metrics"], here, {})
-                changes = [change(row) for row in rows]
+                changes = [change(row) for row in compare(result["metrics"], here)]
                 largest[stage] = max(before, *changes)
     return {"precisions": tried, **largest}
 

@@ -11,142 +11,58 @@ any metric of the stage showed when the published weights computed in another pr
 hours, computes in fp32 instead; that rounding is the one that was measured.
 """
 
-import json
-import math
 import os
-import re
 import statistics
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
 from recipes.run import merge
-from release.figures import in_words
-from release.outputs import OUTPUTS, command, pull, shipped
-from src.data.dataset import read_classes
-from src.device import in_software, machine, start, surroundings
-from src.network.weights import load_model, save_weights
+from release.figures import RESULT, ROOT
+from release.outputs import OUTPUTS, shipped
+from release.rerun import (
+    Row,
+    clone,
+    compare,
+    compute_in,
+    differing_machine,
+    run_stage,
+    take_outputs,
+)
+from src.device import in_software
 from src.pipeline.command import run_command
 from src.pipeline.lock import md5
 from src.share import pick_device
 
-ROOT = Path(__file__).parents[1]
 STAGES = ("download", "evaluate", "gradcam")
 ROUNDINGS, DEVIATIONS = 3, 3
-SET = re.compile(r"[a-z][a-z0-9_]*")  # an instruction set, as torch names it
-Metrics = dict[str, dict[str, Any]]
+# How far rounding moves a stage's metrics, by stage, as docs/result.yaml has it.
+Rounding = dict[str, Any]
 
 
-class Row(NamedTuple):
-    """A metric as published and as computed here; allowed: how far they may lie apart."""
-
-    name: str
-    published: float
-    here: float
-    allowed: float
-
-    @property
-    def moved(self) -> float:
-        return abs(self.here - self.published)
-
-    @property
-    def close(self) -> bool:
-        return self.moved <= self.allowed
+def allowed(row: Row, rounding: Rounding) -> float:
+    """How far a metric may lie from the published one."""
+    return ROUNDINGS * rounding.get(row.stage, 0.0)
 
 
-@contextmanager
-def clone(root: Path, commit: str) -> Iterator[Path]:
-    """The project as it was at a commit, in a temporary folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        project = Path(folder) / "project"
-        known = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
-        if subprocess.run(known, cwd=root, capture_output=True, check=False).returncode:
-            sys.exit(
-                f"error: this copy lacks commit {commit[:7]}; `git fetch --unshallow` gets it in a "
-                "shallow clone, and a copy that was not cloned cannot have it"
-            )
-        command(root, "git", "clone", "--quiet", "--no-checkout", str(root), str(project))
-        command(project, "git", "checkout", "--quiet", "--detach", commit)
-        yield project
+def close(row: Row, rounding: Rounding) -> bool:
+    return row.moved <= allowed(row, rounding)
 
 
-def take_outputs(project: Path, folder: Path) -> None:
-    """Pull what `folder` publishes; at its own commit a result is not published yet."""
-    words = ("remote", "add", "--quiet", "--local", "--force", "release", str(folder.resolve()))
-    command(project, "dvc", *words)
-    pull(project, folder)
-
-
-def run_stage(project: Path, stage: str, how: Sequence[str] = ("-m",)) -> dict[str, Any]:
-    """Run a stage of the project's own code; its metrics. how: Python's option for a module."""
-    print(f"\n{stage}:", flush=True)
-    command(project, sys.executable, "-u", *how, f"stages.{stage}")
-    metrics: dict[str, Any] = json.loads((project / f"metrics/{stage}.json").read_text())
-    return metrics
-
-
-def compute_in(precision: str, project: Path) -> None:
-    """Let the project's network be evaluated in another precision than it was trained in."""
-    weights = project / "models/model.safetensors"
-    model, about = load_model(weights, len(read_classes(project / "data")))
-    save_weights(weights, model, {**about, "precision": precision})
-
-
-def differing_machine(result: dict[str, Any], precision: str) -> list[str]:
-    """In which respects that decide the last bits this machine is not the published one.
-
-    precision: in which it computes the network.
-    """
-    device, _ = start(precision, deterministic=True)
-    here = in_words({**machine(device, precision), **surroundings(device)})
-    other = {name: value for name, value in result.items() if here.get(name, value) != value}
-    return [difference(name, here[name], value) for name, value in other.items()]
-
-
-def difference(name: str, here: Any, published: Any) -> str:
-    if name == "capabilities":
-        mine, theirs = set(here.split()), set(published.split())
-        # Names and sizes are not instruction sets, but are told where nothing else differs.
-        sets = {word for word in mine ^ theirs if SET.fullmatch(word)}
-        lacks, has = sorted(sets & theirs), sorted(sets & mine)
-        said = [f"lacks {', '.join(lacks)}"] if lacks else []
-        said += [f"has {', '.join(has)}"] if has else []
-        return f"the CPU {' and '.join(said) or f'has {here} for {published}'}"
-    return f"{name} {here} for {published}"
-
-
-def compare(published: Metrics, here: Metrics, rounding: dict[str, float]) -> list[Row]:
-    """A row for each metric of the stages that ran; one that is only on one side is NaN there."""
-    return [
-        Row(
-            f"{stage}.{name}",
-            published[stage].get(name, math.nan),
-            here[stage].get(name, math.nan),
-            ROUNDINGS * rounding.get(stage, 0.0),
-        )
-        for stage in here
-        for name in sorted(published[stage].keys() | here[stage].keys())
-    ]
-
-
-def table(rows: list[Row]) -> str:
+def table(rows: list[Row], rounding: Rounding) -> str:
     head = f"{'metric':<28}{'published':>12}{'here':>12}{'difference':>12}{'allowed':>10}\n"
     return head + "\n".join(
         f"{r.name:<28}{r.published:>12.6g}{r.here:>12.6g}{r.here - r.published:>12.2g}"
-        f"{r.allowed:>10.2g}  {'ok' if r.close else 'DIFFERS'}"
+        f"{allowed(r, rounding):>10.2g}  {'ok' if close(r, rounding) else 'DIFFERS'}"
         for r in rows
     )
 
 
-def verdict(rows: list[Row], differing: list[str]) -> tuple[bool, str]:
+def verdict(rows: list[Row], rounding: Rounding, differing: list[str]) -> tuple[bool, str]:
     """Whether this is the published result, and the sentence that says so."""
-    apart = [row.name for row in rows if not row.close]
+    apart = [row.name for row in rows if not close(row, rounding)]
     if apart:
         why = "computes otherwise than published" if differing else "is of the published kind"
         return False, f"No: {', '.join(apart)} differ by more than allowed; this machine {why}."
@@ -177,9 +93,10 @@ def check_result(root: Path, result: dict[str, Any]) -> bool:
         here = {stage: run_stage(project, stage) for stage in STAGES}
         files = same_files(project, published, STAGES)
     differing = differing_machine(result, precision)
-    rows = compare(result["metrics"], here, result["rounding"] if differing else {})
-    right, sentence = verdict(rows, differing)
-    print(f"\n{table(rows)}\n\n{files}.")
+    rounding = result["rounding"] if differing else {}
+    rows = compare(result["metrics"], here)
+    right, sentence = verdict(rows, rounding, differing)
+    print(f"\n{table(rows, rounding)}\n\n{files}.")
     print(f"This machine differs: {'; '.join(differing) or 'in nothing that decides bits'}.")
     print(sentence)
     return right
@@ -221,7 +138,7 @@ def check_training(root: Path, quick: dict[str, Any]) -> bool:
 
 def main() -> int:
     """Verify what is published and, if TRAIN asks for it, what training gives; 0 if both hold."""
-    results = yaml.safe_load((ROOT / "docs/result.yaml").read_text())
+    results = yaml.safe_load(RESULT.read_text())
     if (train := os.environ.get("TRAIN")) not in (None, "", "quick"):
         sys.exit(f"error: TRAIN={train}: only quick can be trained, `make verify TRAIN=quick`")
     if train and "quick" not in results:

@@ -1,0 +1,111 @@
+"""The published result computed anew, in a clone of its own, and laid beside what was published.
+
+`make verify` judges the differences, `make rounding` measures them.
+"""
+
+import json
+import math
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from release.figures import in_words
+from release.outputs import command, pull
+from src.data.dataset import read_classes
+from src.device import machine, start, surroundings
+from src.network.weights import load_model, save_weights
+
+SET = re.compile(r"[a-z][a-z0-9_]*")  # an instruction set, as torch names it
+Metrics = dict[str, dict[str, Any]]
+
+
+class Row(NamedTuple):
+    """A metric of a stage as published and as computed here; NaN where one side lacks it."""
+
+    stage: str
+    metric: str
+    published: float
+    here: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.stage}.{self.metric}"
+
+    @property
+    def moved(self) -> float:
+        return abs(self.here - self.published)
+
+
+@contextmanager
+def clone(root: Path, commit: str) -> Iterator[Path]:
+    """The project as it was at a commit, in a temporary folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder) / "project"
+        known = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
+        if subprocess.run(known, cwd=root, capture_output=True, check=False).returncode:
+            sys.exit(
+                f"error: this copy lacks commit {commit[:7]}; `git fetch --unshallow` gets it in a "
+                "shallow clone, and a copy that was not cloned cannot have it"
+            )
+        command(root, "git", "clone", "--quiet", "--no-checkout", str(root), str(project))
+        command(project, "git", "checkout", "--quiet", "--detach", commit)
+        yield project
+
+
+def take_outputs(project: Path, folder: Path) -> None:
+    """Pull what `folder` publishes; at its own commit a result is not published yet."""
+    words = ("remote", "add", "--quiet", "--local", "--force", "release", str(folder.resolve()))
+    command(project, "dvc", *words)
+    pull(project, folder)
+
+
+def run_stage(project: Path, stage: str, how: Sequence[str] = ("-m",)) -> dict[str, Any]:
+    """Run a stage of the project's own code; its metrics. how: Python's option for a module."""
+    print(f"\n{stage}:", flush=True)
+    command(project, sys.executable, "-u", *how, f"stages.{stage}")
+    metrics: dict[str, Any] = json.loads((project / f"metrics/{stage}.json").read_text())
+    return metrics
+
+
+def compute_in(precision: str, project: Path) -> None:
+    """Let the project's network be evaluated in another precision than it was trained in."""
+    weights = project / "models/model.safetensors"
+    model, about = load_model(weights, len(read_classes(project / "data")))
+    save_weights(weights, model, {**about, "precision": precision})
+
+
+def differing_machine(result: dict[str, Any], precision: str) -> list[str]:
+    """In which respects that decide the last bits this machine is not the published one.
+
+    precision: in which it computes the network.
+    """
+    device, _ = start(precision, deterministic=True)
+    here = in_words({**machine(device, precision), **surroundings(device)})
+    other = {name: value for name, value in result.items() if here.get(name, value) != value}
+    return [difference(name, here[name], value) for name, value in other.items()]
+
+
+def difference(name: str, here: Any, published: Any) -> str:
+    if name == "capabilities":
+        mine, theirs = set(here.split()), set(published.split())
+        # Names and sizes are not instruction sets, but are told where nothing else differs.
+        sets = {word for word in mine ^ theirs if SET.fullmatch(word)}
+        lacks, has = sorted(sets & theirs), sorted(sets & mine)
+        said = [f"lacks {', '.join(lacks)}"] if lacks else []
+        said += [f"has {', '.join(has)}"] if has else []
+        return f"the CPU {' and '.join(said) or f'has {here} for {published}'}"
+    return f"{name} {here} for {published}"
+
+
+def compare(published: Metrics, here: Metrics) -> list[Row]:
+    """A row for each metric of the stages that ran."""
+    return [
+        Row(stage, name, published[stage].get(name, math.nan), here[stage].get(name, math.nan))
+        for stage in here
+        for name in sorted(published[stage].keys() | here[stage].keys())
+    ]

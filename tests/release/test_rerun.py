@@ -1,0 +1,47 @@
+"""What `make verify` and `make rounding` compute anew, and what they say of this machine."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from release import rerun
+from release.figures import record
+from release.rerun import clone, difference, differing_machine
+from tests.conftest import run
+
+
+def test_what_decides_the_last_bits_is_named(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = record(done)
+    device, precision = torch.device(result["device"]), result["precision"]
+    monkeypatch.setattr(rerun, "start", lambda precision, **_: (device, precision))
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as start has it
+    assert differing_machine(result, precision) == []
+    switches = {**result["switches"], "ATEN_CPU_CAPABILITY": "avx2"}
+    assert differing_machine(result | {"torch": "1.0", "switches": switches}, precision) == [
+        f"torch {torch.__version__} for 1.0",
+        f"switches {result['switches']} for {switches}",
+    ]
+    if device.type == "cpu":
+        able = f"{result['capabilities']} avx1024"
+        assert differing_machine(result | {"capabilities": able}, precision) == [
+            "the CPU lacks avx1024"
+        ]
+
+
+def test_instruction_sets_are_named_before_names_and_sizes() -> None:
+    here, published = "avx2 cpu_name=AMD EPYC l2=1", "amx avx512 cpu_name=Intel Core i7-13700 l2=2"
+    assert difference("capabilities", here, published) == "the CPU lacks amx, avx512 and has avx2"
+    assert difference("capabilities", "avx2 l2=1", "avx2 l2=2") == (
+        "the CPU has avx2 l2=1 for avx2 l2=2"
+    )
+
+
+def test_a_commit_that_is_not_there_is_named(published: Path) -> None:
+    with pytest.raises(SystemExit, match="lacks commit 0000000"), clone(published, 40 * "0"):
+        pass
+    head = run(published, "git", "rev-parse", "HEAD").stdout.strip()
+    with clone(published, head) as project:
+        assert yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    assert not project.exists()
