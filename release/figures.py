@@ -19,6 +19,7 @@ import yaml
 
 from release.card import model_card, weights_of
 from release.log import last_run
+from src.data.dataset import REPORT
 from src.pipeline import paths
 from src.pipeline.lock import md5, read_lock
 
@@ -26,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 RESULT, MODEL = ROOT / "docs/result.yaml", ROOT / "docs/model.md"
 PICTURES = ("lr_find", "training", "confusion", "calibration", "gradcam", "misclassified")
 STAGES = ("download", "lr_find", "train", "evaluate", "gradcam")
+# A result, as git has it.
+FILES = (paths.LOCK, paths.PARAMS, paths.metrics("train").parent)
 HEADER = "# Written by `make figures`: the run that made the committed results.\n"
 
 
@@ -33,7 +36,7 @@ def committed(project: Path) -> str:
     """The commit that holds the project's result; the end where it is not committed."""
 
     def git(*words: str) -> str:
-        command = ["git", *words, "--", "dvc.lock", "metrics", "params.yaml"]
+        command = ["git", *words, "--", *map(str, FILES)]
         done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
@@ -43,7 +46,7 @@ def committed(project: Path) -> str:
 
 
 def read_log(project: Path) -> list[dict[str, Any]]:
-    return last_run((project / "logs/train.jsonl").read_text())
+    return last_run((project / paths.LOG).read_text())
 
 
 def in_words(about: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +91,7 @@ def record_seeds(project: Path, revisions: list[str]) -> dict[str, Any]:
     The project's last run must be one of them: time and machine are of that one.
     """
 
-    def shown(commit: str, path: str) -> Any:
+    def shown(commit: str, path: Path) -> Any:
         command = ["git", "show", f"{commit}:{path}"]
         done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
         return yaml.safe_load(done.stdout)
@@ -96,9 +99,9 @@ def record_seeds(project: Path, revisions: list[str]) -> dict[str, Any]:
     commits = [commit_of(project, revision) for revision in revisions]
     seeds = [
         {
-            "seed": shown(commit, "params.yaml")["seed"],
-            "top1": shown(commit, "metrics/evaluate.json")["top1"],
-            "val_accuracy": shown(commit, "metrics/train.json")["val_accuracy"],
+            "seed": shown(commit, paths.PARAMS)["seed"],
+            "top1": shown(commit, paths.metrics("evaluate"))["top1"],
+            "val_accuracy": shown(commit, paths.metrics("train"))["val_accuracy"],
         }
         for commit in commits
     ]
@@ -117,11 +120,11 @@ def record_seeds(project: Path, revisions: list[str]) -> dict[str, Any]:
 
 def record(project: Path) -> dict[str, Any]:
     """What docs/result.yaml says of a project's last run."""
-    metrics = {s: json.loads((project / f"metrics/{s}.json").read_text()) for s in STAGES}
+    metrics = {s: json.loads((project / paths.metrics(s)).read_text()) for s in STAGES}
     run = read_log(project)
     if run[-1].get("train_loss") != metrics["train"]["train_loss"]:
         sys.exit(
-            "error: the last run of logs/train.jsonl is not that of metrics/train.json; record a "
+            f"error: the last run of {paths.LOG} is not that of {paths.metrics('train')}; record a "
             "run before the next training"
         )
     weights = project / paths.WEIGHTS
@@ -138,7 +141,7 @@ def record(project: Path) -> dict[str, Any]:
 
 def check_source(project: Path) -> None:
     """The end where the data are not CIFAR-10: the model card and `make verify` speak of it."""
-    report = project / paths.DATA / "report.json"
+    report = project / paths.DATA / REPORT
     if (source := json.loads(report.read_text())["source"]) != "cifar10":
         sys.exit(
             f"error: {report.relative_to(project)}: the data are from {source}; what `make "
@@ -146,11 +149,15 @@ def check_source(project: Path) -> None:
         )
 
 
+def picture_of(name: str) -> Path:
+    return paths.PLOTS / f"{name}.png"
+
+
 def copy_pictures() -> dict[str, str]:
     """Pictures to docs/images; the md5 of each, as in dvc.lock."""
     digests = {}
     for name in PICTURES:
-        picture = ROOT / f"plots/{name}.png"
+        picture = ROOT / picture_of(name)
         shutil.copyfile(picture, ROOT / "docs/images" / picture.name)
         digests[picture.name] = md5(picture)
     return digests
@@ -163,7 +170,7 @@ def write_results(results: dict[str, Any]) -> None:
 def record_run(name: str) -> dict[str, Any]:
     """Record the last run of default or demo; the default's pictures, log and card go to docs."""
     project = ROOT / "demo" if name == "demo" else ROOT
-    needed = [project / "logs/train.jsonl", *(project / f"plots/{p}.png" for p in PICTURES)]
+    needed = [project / path for path in (paths.LOG, *map(picture_of, PICTURES))]
     missing = [str(path.relative_to(ROOT)) for path in needed if not path.exists()]
     if missing:
         place = "in demo/" if name == "demo" else "here"
@@ -177,7 +184,7 @@ def record_run(name: str) -> dict[str, Any]:
         result["pictures"] = copy_pictures()
         lines = "".join(json.dumps(row) + "\n" for row in read_log(project))
         (ROOT / "docs/training.jsonl").write_text(lines)
-        params = yaml.safe_load((project / "params.yaml").read_text())
+        params = yaml.safe_load((project / paths.PARAMS).read_text())
         MODEL.write_text(model_card(result, params))
     return result
 

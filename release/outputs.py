@@ -27,7 +27,7 @@ def shipped(project: Path) -> dict[str, str]:
 
     Not the data, nor what dvc.yaml keeps out of DVC's cache: metrics are in git.
     """
-    stages = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
+    stages = yaml.safe_load((project / paths.PIPELINE).read_text())["stages"]
     shipped = {name for stage in stages.values() for name in stage["outs"]} - set(DATA)
     outs = [out for stage in read_lock(project / paths.LOCK).values() for out in stage.outs.items()]
     return {str(path): md5 for path, md5 in outs if md5 and str(path) in shipped}

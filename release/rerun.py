@@ -19,6 +19,7 @@ from release.outputs import command, pull
 from src.data.dataset import read_classes
 from src.device import machine, start, surroundings
 from src.network.weights import load_model, save_weights
+from src.pipeline import paths
 
 SET = re.compile(r"[a-z][a-z0-9_]*")  # an instruction set, as torch names it
 Metrics = dict[str, dict[str, Any]]
@@ -68,14 +69,14 @@ def run_stage(project: Path, stage: str, how: Sequence[str] = ("-m",)) -> dict[s
     """Run a stage of the project's own code; its metrics. how: Python's option for a module."""
     print(f"\n{stage}:", flush=True)
     command(project, sys.executable, "-u", *how, f"stages.{stage}")
-    metrics: dict[str, Any] = json.loads((project / f"metrics/{stage}.json").read_text())
+    metrics: dict[str, Any] = json.loads((project / paths.metrics(stage)).read_text())
     return metrics
 
 
 def compute_in(precision: str, project: Path) -> None:
     """Let the project's network be evaluated in another precision than it was trained in."""
-    weights = project / "models/model.safetensors"
-    model, about = load_model(weights, len(read_classes(project / "data")))
+    weights = project / paths.WEIGHTS
+    model, about = load_model(weights, len(read_classes(project / paths.DATA)))
     save_weights(weights, model, {**about, "precision": precision})
 
 

@@ -32,6 +32,7 @@ from release.rerun import (
     take_outputs,
 )
 from src.device import in_software
+from src.pipeline import paths
 from src.pipeline.command import run_command
 from src.pipeline.lock import md5
 from src.share import pick_device
@@ -73,7 +74,7 @@ def verdict(rows: list[Row], rounding: Rounding, differing: list[str]) -> tuple[
 
 def same_files(project: Path, published: dict[str, str], stages: tuple[str, ...]) -> str:
     """How many of the stages' outputs have the published bytes, and which do not."""
-    outs = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
+    outs = yaml.safe_load((project / paths.PIPELINE).read_text())["stages"]
     names = [name for stage in stages for name in outs[stage]["outs"] if name in published]
     here = {name: md5(project / name) for name in names}
     other = [name for name, digest in here.items() if digest != published[name]]
@@ -128,7 +129,7 @@ def check_training(root: Path, quick: dict[str, Any]) -> bool:
         flush=True,
     )
     with clone(root, quick["commit"]) as project:
-        params = project / "params.yaml"
+        params = project / paths.PARAMS
         values = merge(yaml.safe_load(params.read_text()), published_recipe(project))
         params.write_text(yaml.safe_dump(values, sort_keys=False))
         for stage in ("download", "lr_find", "train"):
