@@ -63,7 +63,7 @@ repro: $(READY)
 
 # params.yaml is the default recipe; the others are experiments beside it.
 quick best: $(READY)
-	python recipes/run.py $@
+	python -m recipes.run $@
 
 # IMAGE: a file, a folder or a pattern; WEIGHTS: another file than models/model.safetensors.
 # The shell takes names from its environment, whatever quotes, blanks and dollars they have.

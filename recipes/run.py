@@ -1,7 +1,6 @@
-"""Run a recipe as an experiment: `python recipes/run.py NAME` hands NAME.yaml to `dvc exp run`."""
+"""Run a recipe as an experiment: `python -m recipes.run NAME` hands NAME.yaml to `dvc exp run`."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import chain, count
@@ -9,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from release.git import experiments, git
+from src.pipeline.errors import InputError
 
 FOLDER = Path(__file__).parent
 
@@ -69,22 +71,23 @@ def check_params(recipe: dict[str, Any], name: str) -> None:
     `dvc exp run -S` writes into params.yaml, so an earlier run's values would mix with this recipe,
     and a recipe's may even have been committed. A user's own edit counts once it is committed.
     """
-    git = subprocess.run(["git", "show", "HEAD:./params.yaml"], capture_output=True, check=False)
-    if git.returncode:
+    try:
+        last = git(Path(), "show", "HEAD:./params.yaml")
+    except InputError:
         return  # not a git repository: dvc says so itself
     try:
         found = yaml.safe_load(Path("params.yaml").read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
         sys.exit(f"error: params.yaml cannot be read ({' '.join(str(error).split())})")
-    committed = yaml.safe_load(git.stdout)
+    committed = yaml.safe_load(last)
     if found not in (committed, merge(committed, recipe)):
         sys.exit(
             f"error: params.yaml differs from the last commit, and {name} counts on that commit's "
             "values; commit them if they are your own edit, else bring the commit's back with "
             "`git checkout HEAD -- params.yaml dvc.lock metrics`"
         )
-    git = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "dvc.lock"], check=False)
-    if git.returncode and found == committed:
+    changed = git(Path(), "diff", "--name-only", "HEAD", "--", "dvc.lock")
+    if changed and found == committed:
         sys.exit(
             "error: dvc.lock has a run that is not committed, which would be lost when you go back "
             f"from {name}; commit it or, if you can do without it, `git checkout HEAD -- dvc.lock "
@@ -113,13 +116,7 @@ def check_no_other_recipe(committed: Any, recipe: dict[str, Any], name: str) -> 
 
 def free_name(name: str) -> str:
     """NAME, or NAME-2 and so on if experiments have the earlier names: DVC takes no name twice."""
-    git = subprocess.run(
-        ["git", "for-each-ref", "--format=%(refname)", "refs/exps"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    taken = {ref.rpartition("/")[2] for ref in git.stdout.splitlines()}
+    taken = experiments(Path())
     names = chain([name], (f"{name}-{number}" for number in count(2)))
     return next(free for free in names if free not in taken)
 

@@ -10,7 +10,6 @@ their seeds, by the names of their experiments; `make verify TRAIN=quick` compar
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import yaml
 
 from release.card import model_card, weights_of
+from release.git import commit_of, git
 from release.log import last_run
 from src.data.dataset import REPORT
 from src.pipeline import paths
@@ -34,15 +34,9 @@ HEADER = "# Written by `make figures`: the run that made the committed results.\
 
 def committed(project: Path) -> str:
     """The commit that holds the project's result; the end where it is not committed."""
-
-    def git(*words: str) -> str:
-        command = ["git", *words, "--", *map(str, FILES)]
-        done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    if changed := git("status", "--porcelain"):
+    if changed := git(project, "status", "--porcelain", "--", *FILES).strip():
         sys.exit(f"error: commit the run first; git says:\n{changed}")
-    return git("rev-list", "-1", "HEAD")
+    return git(project, "rev-list", "-1", "HEAD", "--", *FILES).strip()
 
 
 def read_log(project: Path) -> list[dict[str, Any]]:
@@ -64,27 +58,6 @@ def surroundings(run: list[dict[str, Any]]) -> dict[str, Any]:
     return {"seconds_of_epochs": seconds, **in_words(about)}
 
 
-def commit_of(project: Path, revision: str) -> str:
-    """The commit that an experiment's name, or any revision of git, stands for."""
-
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", *words], cwd=project, capture_output=True, text=True, check=False
-        )
-        return done.stdout
-
-    refs = git("for-each-ref", "--format=%(refname)", "refs/exps").split()
-    named = [ref for ref in refs if ref.rpartition("/")[2] == revision]
-    if len(named) > 1:
-        sys.exit(
-            f"error: {revision}: {len(named)} experiments have this name; `dvc exp list -A` shows "
-            "them, and `dvc exp remove` takes the old ones away"
-        )
-    ref = named[0] if named else revision
-    found = git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").strip()
-    return found or sys.exit(f"error: {revision}: no such experiment; `dvc exp list` names them")
-
-
 def record_seeds(project: Path, revisions: list[str]) -> dict[str, Any]:
     """What docs/result.yaml says of runs of one recipe that differ in their seeds.
 
@@ -92,9 +65,7 @@ def record_seeds(project: Path, revisions: list[str]) -> dict[str, Any]:
     """
 
     def shown(commit: str, path: Path) -> Any:
-        command = ["git", "show", f"{commit}:{path}"]
-        done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
-        return yaml.safe_load(done.stdout)
+        return yaml.safe_load(git(project, "show", f"{commit}:{path}"))
 
     commits = [commit_of(project, revision) for revision in revisions]
     seeds = [

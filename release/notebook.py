@@ -6,13 +6,14 @@ It runs in a fresh clone of the last commit, as a reader's would. Cells with the
 
 import base64
 import io
-import subprocess
 import tempfile
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 from PIL import Image
+
+from release.outputs import command
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = Path("notebooks/cifar_resnet.ipynb")
@@ -54,7 +55,7 @@ def shrunk(picture: str) -> str:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "cifar-resnet"
-        subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+        command(ROOT, "git", "clone", "--quiet", str(ROOT), str(clone))
         executed = execute(clone)
     nbformat.write(executed, ROOT / NOTEBOOK)
     outputs = sum(len(cell.get("outputs", [])) for cell in executed.cells)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from release.git import git
 from src.pipeline import paths
 from src.pipeline.command import run_command
 from src.pipeline.lock import read_lock
@@ -71,9 +72,7 @@ def push(project: Path) -> None:
 
 def released(project: Path) -> set[str]:
     """The release's files, which are those that git knows; none where there is no git."""
-    words = ["git", "ls-files", f"{OUTPUTS}/files"]
-    done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=False)
-    return set(done.stdout.split())
+    return set(git(project, "ls-files", f"{OUTPUTS}/files", check=False).split())
 
 
 def pull(project: Path, folder: Path) -> None:

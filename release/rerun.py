@@ -6,7 +6,6 @@
 import json
 import math
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from release.figures import in_words
+from release.git import commit_at
 from release.outputs import command, pull
 from src.data.dataset import read_classes
 from src.device import machine, start, surroundings
@@ -47,8 +47,7 @@ def clone(root: Path, commit: str) -> Iterator[Path]:
     """The project as it was at a commit, in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
-        known = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
-        if subprocess.run(known, cwd=root, capture_output=True, check=False).returncode:
+        if not commit_at(root, commit):
             sys.exit(
                 f"error: this copy lacks commit {commit[:7]}; `git fetch --unshallow` gets it in a "
                 "shallow clone, and a copy that was not cloned cannot have it"

@@ -80,3 +80,9 @@ def test_the_app_gets_its_port_and_weights(folder: Path) -> None:
     assert said.splitlines() == [
         "-m", "src.app", "--weights=my own.safetensors", "--port=8001"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["quick", "best"])
+def test_a_recipe_is_run_by_its_name(name: str, folder: Path) -> None:
+    said = run(folder, "make", name).stdout
+    assert said.splitlines()[1:] == ["-m", "recipes.run", name]

@@ -1,5 +1,6 @@
 """Recipes are valid differences from params.yaml, reach DVC as written, and do not mix."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from recipes.run import (
     recipe_names,
 )
 from src.pipeline.params import Params
-from tests.conftest import committed_params, published_params, run, write_params
+from tests.conftest import ROOT, committed_params, published_params, run, write_params
 
 RECIPES = recipe_names()
 
@@ -178,6 +179,11 @@ def test_another_name_is_refused(words: list[str], monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("sys.argv", ["run.py", *words])
     with pytest.raises(SystemExit, match=r"^error: name one recipe: best, quick$"):
         main()
+
+
+def test_it_starts_in_the_project_s_folder() -> None:
+    done = run(ROOT, sys.executable, "-m", "recipes.run", check=False)
+    assert done.stderr == "error: name one recipe: best, quick\n"
 
 
 def test_without_git_dvc_has_the_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

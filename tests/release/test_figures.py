@@ -14,6 +14,7 @@ from release.card import model_card
 from release.figures import MODEL, RESULT, committed, record, record_seeds
 from release.log import last_run
 from release.outputs import OUTPUTS, stored
+from src.pipeline.errors import InputError
 from tests.conftest import ROOT, published_params, run
 
 RESULTS = yaml.safe_load(RESULT.read_text())
@@ -112,14 +113,14 @@ def test_seeds_are_recorded_by_the_names_of_their_experiments(clone: Path) -> No
     assert [(seed["seed"], seed["top1"]) for seed in found["seeds"]] == [(7, 0.6), (0, 0.5)]
     assert found["commit"] == run(clone, "git", "rev-parse", f"{other}~1").stdout.strip()
     assert found["seconds_of_epochs"] > 0
-    with pytest.raises(SystemExit, match="quick-8: no such experiment"):
+    with pytest.raises(InputError, match="quick-8: no such experiment"):
         record_seeds(clone, ["quick-8", first])
     with pytest.raises(SystemExit, match="not runs of one commit that differ in their seeds"):
         record_seeds(clone, ["quick", first])
     with pytest.raises(SystemExit, match="not runs of one commit"):
         record_seeds(clone, ["quick", f"{first}~1"])
     run(clone, "git", "update-ref", "refs/exps/cd/ef01/quick", other)
-    with pytest.raises(SystemExit, match="quick: 2 experiments have this name; `dvc exp list -A`"):
+    with pytest.raises(InputError, match="quick: 2 experiments have this name; `dvc exp list -A`"):
         record_seeds(clone, ["quick", other])
     train = clone / "metrics/train.json"
     train.write_text(json.dumps(json.loads(train.read_text()) | {"val_accuracy": 0.123}))
