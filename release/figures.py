@@ -21,7 +21,9 @@ from release.git import commit_of, git
 from release.log import last_run
 from src.data.dataset import REPORT
 from src.pipeline import paths
-from src.pipeline.lock import md5, read_lock
+from src.pipeline.command import run_command
+from src.pipeline.files import read_bytes, read_json
+from src.pipeline.lock import NOTHING, md5, read_lock
 
 ROOT = Path(__file__).parents[1]
 RESULT, MODEL = ROOT / "docs/result.yaml", ROOT / "docs/model.md"
@@ -29,6 +31,7 @@ PICTURES = ("lr_find", "training", "confusion", "calibration", "gradcam", "miscl
 STAGES = ("download", "lr_find", "train", "evaluate", "gradcam")
 # A result, as git has it.
 FILES = (paths.LOCK, paths.PARAMS, paths.metrics("train").parent)
+MADE = "record a run where it was made, or make one by `dvc repro -f`"
 HEADER = "# Written by `make figures`: the run that made the committed results.\n"
 
 
@@ -40,7 +43,7 @@ def committed(project: Path) -> str:
 
 
 def read_log(project: Path) -> list[dict[str, Any]]:
-    return last_run((project / paths.LOG).read_text())
+    return last_run(read_bytes(project / paths.LOG, MADE).decode(errors="replace"))
 
 
 def in_words(about: dict[str, Any]) -> dict[str, Any]:
@@ -91,29 +94,36 @@ def record_seeds(project: Path, revisions: list[str]) -> dict[str, Any]:
 
 def record(project: Path) -> dict[str, Any]:
     """What docs/result.yaml says of a project's last run."""
-    metrics = {s: json.loads((project / paths.metrics(s)).read_text()) for s in STAGES}
+    metrics = {stage: read_json(project / paths.metrics(stage), MADE) for stage in STAGES}
     run = read_log(project)
     if run[-1].get("train_loss") != metrics["train"]["train_loss"]:
         sys.exit(
             f"error: the last run of {paths.LOG} is not that of {paths.metrics('train')}; record a "
             "run before the next training"
         )
-    weights = project / paths.WEIGHTS
-    if md5(weights) != read_lock(project / paths.LOCK)["train"].outs[paths.WEIGHTS]:
-        sys.exit(f"error: {paths.WEIGHTS}: is not what dvc.lock records; `dvc checkout` brings it")
+    check_weights(project)
     return {
         "commit": committed(project),
         "command": "dvc repro",
         **surroundings(run),
-        "weights": weights_of(weights),
+        "weights": weights_of(project / paths.WEIGHTS),
         "metrics": metrics,
     }
+
+
+def check_weights(project: Path) -> None:
+    """The end where the network is not that of the run: the model card names its digest."""
+    weights = project / paths.WEIGHTS
+    recorded = read_lock(project / paths.LOCK).get("train", NOTHING).outs.get(paths.WEIGHTS)
+    if not weights.exists() or md5(weights) != recorded:
+        fault = "is not what dvc.lock records" if weights.exists() else "is not there"
+        sys.exit(f"error: {paths.WEIGHTS}: {fault}; `dvc checkout` brings dvc.lock's")
 
 
 def check_source(project: Path) -> None:
     """The end where the data are not CIFAR-10: the model card and `make verify` speak of it."""
     report = project / paths.DATA / REPORT
-    if (source := json.loads(report.read_text())["source"]) != "cifar10":
+    if (source := read_json(report, MADE).get("source")) != "cifar10":
         sys.exit(
             f"error: {report.relative_to(project)}: the data are from {source}; what `make "
             "figures` and `make verify` say holds for CIFAR-10 alone"
@@ -145,10 +155,7 @@ def record_run(name: str) -> dict[str, Any]:
     missing = [str(path.relative_to(ROOT)) for path in needed if not path.exists()]
     if missing:
         place = "in demo/" if name == "demo" else "here"
-        sys.exit(
-            f"error: {', '.join(missing)}: not there; record a run where it was made, or make one "
-            f"by `dvc repro -f` {place}"
-        )
+        sys.exit(f"error: {', '.join(missing)}: not there; {MADE} {place}")
     result = record(project)
     if name == "default":
         check_source(project)
@@ -174,4 +181,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -25,6 +25,7 @@ from release.rerun import (
     run_stage,
     take_outputs,
 )
+from src.pipeline.command import run_command
 
 PRECISIONS = ("fp32", "bf16")
 # As -m, but a CPU that lacks a precision computes it all the same, where a stage would take fp32.
@@ -67,4 +68,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import statistics
+import sys
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,8 @@ def test_only_a_whole_run_is_recorded(own: Path, monkeypatch: pytest.MonkeyPatch
     weights = own / "models/model.safetensors"
     whole = weights.read_bytes()
     weights.unlink()
+    with pytest.raises(SystemExit, match=r"model\.safetensors: is not there; `dvc check"):
+        figures.record_run("default")
     weights.write_bytes(whole + b"\0")
     with pytest.raises(SystemExit, match=r"model\.safetensors: is not what dvc\.lock records"):
         figures.record_run("default")
@@ -188,6 +191,13 @@ def test_a_training_that_ended_in_its_first_epoch_is_refused_too(own: Path) -> N
         record(own)
 
 
+@pytest.mark.parametrize("name", ["metrics/gradcam.json", "logs/train.jsonl"])
+def test_a_file_of_the_run_that_is_gone_is_named(name: str, own: Path) -> None:
+    (own / name).unlink()
+    with pytest.raises(InputError, match=f"{name}: cannot be read .*; record a run where it was"):
+        record(own)
+
+
 def row(run: str, **values: float) -> str:
     return json.dumps({"run": run, **values}) + "\n"
 
@@ -203,3 +213,32 @@ def test_the_log_s_last_run_is_read_through_what_happened_to_it() -> None:
     assert start["startup_seconds"] == 1
     assert [(line["epoch"], line["seconds"]) for line in epochs] == [(1, 6), (2, 7)]
     assert last_run(log + row("a", startup_seconds=4))[1:] == epochs
+
+
+@pytest.mark.parametrize("log", ["", "\n", '{"run": "a", "epo', "3\n"])
+def test_a_log_without_a_run_is_a_sentence(log: str) -> None:
+    with pytest.raises(InputError, match=r"^logs/train\.jsonl: has no whole line; `dvc repro -f`"):
+        last_run(log)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_line_without_the_name_of_its_run_is_shown(place: int) -> None:
+    lines = [row("a", startup_seconds=1), row("a", epoch=1)]
+    lines.insert(place, '{"note": "mine"}\n')
+    with pytest.raises(InputError, match=r'a line names no run, .* remove it: {"note": "mine"}$'):
+        last_run("".join(lines))
+
+
+COMMANDS = {
+    "figures quick none none": "none: no such experiment; `dvc exp list` names them",
+    "rounding": "DEVICE: 'nowhere' is not on this machine",
+}
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_a_fault_is_no_traceback(words: str) -> None:
+    command = [sys.executable, "-m", *f"release.{words}".split()]
+    done = run(ROOT, *command, check=False, DEVICE="nowhere")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {COMMANDS[words]}")
+    assert len(done.stderr.splitlines()) == 1
