@@ -41,11 +41,17 @@ def read_run(name: str) -> Tested:
     name = one_line(name)
     check_tested(name, parse_lock(lock, f"{name}: {paths.LOCK}"))
     test = from_records(parse_records(records, f"{name}: {FILES[0]}", MEND))
-    classes = names.decode(errors="replace").splitlines()
+    classes = parse_classes(names)
     logits = parse_tensors(content, f"{name}: {FILES[2]}", MEND)[0].get("logits")
     if logits is None or logits.shape != (len(test), len(classes)):
         raise InputError(f"{name}: {FILES[2]} does not fit the run's own test images; {MEND}")
     return Tested(name, test, classes, logits)
+
+
+def parse_classes(content: bytes) -> list[str]:
+    """Class names by label, as the stages read them: blanks around them and at the end are none."""
+    text = content.decode(errors="replace")
+    return [line.strip() for line in text.rstrip().splitlines()]
 
 
 def check_tested(name: str, lock: Mapping[str, Recorded]) -> None:

@@ -19,7 +19,8 @@ from src.compare.command import main, parse
 from src.compare.figure import HEADER, HEADING, MARGIN, SCALE
 from src.compare.paired import Changed, Paired, difference_interval, mcnemar
 from src.compare.report import side_line, verdict
-from src.data.dataset import write_dataset
+from src.compare.runs import parse_classes
+from src.data.dataset import read_classes, write_dataset
 from src.data.records import canonical_order, from_records, to_records
 from src.data.tensors import save_tensors
 from src.evaluation.interval import wilson
@@ -106,6 +107,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     commit(folder, "unfit")
     train(folder, "another network")
     commit(folder, "untested")
+    write_run(folder, "spaced", [0, 1])
+    (folder / OUTS[1]).write_text("".join(f" {name}\r\n" for name in CLASSES) + "\n \n")
+    train(folder, "spaced")
+    evaluate(folder)
+    commit(folder, "by-hand")
     write_run(folder, "worse", list(range(10)))
     for tag in ("lost", "unfit"):
         head = run(folder, "git", "rev-parse", tag).stdout.strip()
@@ -174,6 +180,19 @@ def test_the_working_copy_is_compared_with_the_last_commit(
     assert (found["a"]["name"], found["b"]["name"]) == ("worse", "workspace")
     with pytest.raises(SystemExit, match="HEAD and workspace give the same logits for every"):
         main([])
+
+
+def test_a_list_of_classes_is_read_as_the_stages_read_it(
+    runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written by hand, with blanks around the names and lines without a name at the end."""
+    monkeypatch.chdir(runs)
+    command.run(parse(["by-hand", "worse", "--json", "--out", str(tmp_path / "c.png")]))
+    found = json.loads(capsys.readouterr().out)
+    assert [found["a"]["right"], found["b"]["right"]] == [58, 50]
+    by_hand = tmp_path / "classes.txt"
+    by_hand.write_bytes(b" cat\r\n sea horse \n\n \n")
+    assert parse_classes(by_hand.read_bytes()) == read_classes(tmp_path) == ["cat", "sea horse"]
 
 
 REFUSED = [
