@@ -11,7 +11,7 @@ from src.figures.style import enlarge
 from src.pictures import Picture, decode_picture
 from src.predict.classifier import Classifier
 from src.predict.explain import memory_for_picture
-from src.predict.report import caveat, remark
+from src.predict.report import caveat, guesses_as_json, remark
 from src.predict.sheet import evidence
 
 # Sides in pixels, of what a screen shows: larger pictures are shrunk, small ones enlarged.
@@ -40,7 +40,7 @@ def answer(classifier: Classifier, content: bytes, name: str) -> dict[str, Any]:
         ]
     return {
         "name": name,
-        "classes": [{"name": g.name, "probability": g.probability} for g in guesses],
+        "classes": guesses_as_json(guesses),
         "remark": remark(guesses, classifier),
         "url": data_url(shown),
         "layers": layers,

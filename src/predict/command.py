@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,31 +91,37 @@ def predict_all(
     faults = []
     # None: no bar where stderr is no terminal.
     bar = tqdm(pictures, unit=" pictures", leave=False, disable=None if pictures[1:] else True)
-    for place, file in enumerate(bar):
-        try:
-            predict_one(classifier, file, targets[place] if targets else None, results)
-        except InputError as error:
-            faults.append((str(file), str(error)))
-            complain(str(error))
+    for file, target in zip(bar, targets or repeat(None), strict=False):
+        result, fault = predict_one(classifier, file, target)
+        if result:
+            results.append(result)
+        if fault:
+            faults.append((str(file), fault))
+            complain(fault)
     return results, faults
 
 
 def predict_one(
-    classifier: "Classifier", file: Path, target: Path | None, results: list["Result"]
-) -> None:
-    """Add what the network says of a file to the results; target: where it is explained.
+    classifier: "Classifier", file: Path, target: Path | None
+) -> tuple["Result | None", str]:
+    """What the network says of a file, and why that could not be read or explained.
 
-    Raises InputError where the file cannot be read, or not be explained: the answer then stays.
+    target: where it is explained. An answer stays where its explanation fails.
     """
     from src.pictures import read_picture
     from src.predict.explain import explain, memory_for_picture
     from src.predict.report import Result
 
-    picture = read_picture(file)
-    with memory_for_picture(f"{file}: the picture"):
-        results.append(Result(file, classifier.classify(picture), None))
-    if target:
-        results[-1] = explain(classifier, picture, results[-1], target)
+    result = None
+    try:
+        picture = read_picture(file)
+        with memory_for_picture(f"{file}: the picture"):
+            result = Result(file, classifier.classify(picture), None)
+        if target:
+            result = explain(classifier, picture, result, target)
+    except InputError as error:
+        return result, str(error)
+    return result, ""
 
 
 def complain(sentence: str) -> None:

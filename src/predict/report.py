@@ -99,6 +99,9 @@ def as_json(
 
 
 def result_as_json(result: Result) -> dict[str, Any]:
-    classes = [{"name": g.name, "probability": g.probability} for g in result.guesses]
     explanation = {"explanation": str(result.explanation)} if result.explanation else {}
-    return {"file": str(result.file), "classes": classes, **explanation}
+    return {"file": str(result.file), "classes": guesses_as_json(result.guesses), **explanation}
+
+
+def guesses_as_json(guesses: Sequence[Guess]) -> list[dict[str, Any]]:
+    return [{"name": guess.name, "probability": guess.probability} for guess in guesses]
