@@ -1,6 +1,7 @@
 """Run a recipe as an experiment: `python -m recipes.run NAME` hands NAME.yaml to `dvc exp run`."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from itertools import chain, count
@@ -46,9 +47,17 @@ def in_hydra(value: Any) -> str:
         return "{" + ",".join(f"{name}:{in_hydra(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(in_hydra, value)) + "]"
+    if isinstance(value, str):
+        # Only before a quote is a backslash more than itself.
+        return "'" + re.sub(r"(\\*)('|\Z)", escaped, value) + "'"
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def escaped(quote: re.Match[str]) -> str:
+    """A quote, or the end of the text, with the backslashes before it."""
+    return 2 * quote[1] + ("\\'" if quote[2] else "")
 
 
 def merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +88,7 @@ def check_params(recipe: dict[str, Any], name: str) -> None:
         found = yaml.safe_load(Path("params.yaml").read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
         sys.exit(f"error: params.yaml cannot be read ({' '.join(str(error).split())})")
-    committed = yaml.safe_load(last)
+    committed = parse_committed(last)
     if found not in (committed, merge(committed, recipe)):
         sys.exit(
             f"error: params.yaml differs from the last commit, and {name} counts on that commit's "
@@ -94,6 +103,21 @@ def check_params(recipe: dict[str, Any], name: str) -> None:
             "metrics`"
         )
     check_no_other_recipe(committed, recipe, name)
+
+
+def parse_committed(text: str) -> dict[str, Any]:
+    """The last commit's values; the end where it has none that a recipe could change."""
+    try:
+        values = yaml.safe_load(text)
+        fault = "" if isinstance(values, dict) else "it names no parameters"
+    except (ValueError, yaml.YAMLError) as error:
+        values, fault = {}, " ".join(str(error).split())
+    if fault:
+        sys.exit(
+            f"error: params.yaml cannot be read as it was committed last ({fault}); mend it and "
+            "commit it, because a recipe counts on the commit's values"
+        )
+    return values
 
 
 def check_no_other_recipe(committed: Any, recipe: dict[str, Any], name: str) -> None:

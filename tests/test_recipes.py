@@ -1,5 +1,6 @@
 """Recipes are valid differences from params.yaml, reach DVC as written, and do not mix."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,33 @@ def test_a_recipe_reaches_dvc_as_it_is_written(name: str, tmp_path: Path) -> Non
     apply_overrides(path, list(overrides(recipe)))
     values = yaml.safe_load(committed_params())
     assert yaml.safe_load(path.read_text()) == merge(values, recipe)
+
+
+TEXTS = [
+    "slide", "2024", "010", "true", "null", "1e-5", "nan", "", " ", "a,b", "it's", 'say "it"',
+    "a:b=c", "[1]", "{a: 1}", "f(1)", "*.jpg", "C:\\new", "end\\", "\\'", "\\\\'s", "$5", "Käfer",
+    "a\nb",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [*TEXTS, 5, -1, 0.5, 2.0, 1e20, True, False, None])
+def test_a_value_reaches_dvc_with_its_type(value: Any, tmp_path: Path) -> None:
+    """Alone, in a list and in a mapping of a list, as `augment` has them; read as DVC reads it."""
+    from dvc.utils.cli_parse import to_path_overrides
+    from dvc.utils.hydra import apply_overrides
+    from dvc.utils.serialize import load_yaml
+
+    path = tmp_path / "params.yaml"
+    path.write_text("value: old\nlist: []\n")
+    recipe = {"value": value, "list": [value, {"Blur": {"p": value}}]}
+    (given,) = to_path_overrides(overrides(recipe)).values()
+    apply_overrides(path, given)
+    assert typed(load_yaml(path)) == typed(recipe)
+
+
+def typed(values: Any) -> str:
+    """The values so that 1, 1.0 and true differ."""
+    return json.dumps(values)
 
 
 @pytest.fixture
@@ -148,6 +176,33 @@ def test_params_that_cannot_be_read_are_one_sentence(text: str | None, repositor
     path = repository / "params.yaml"
     path.unlink() if text is None else path.write_text(text)
     with pytest.raises(SystemExit, match=r"^error: params\.yaml cannot be read \(.+\)$"):
+        check_params(RECIPE, "seed")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "it names no parameters"),
+        ("# later\n", "it names no parameters"),
+        ("- 1\n", "it names no parameters"),
+        ("train: [", "while parsing a flow node .*"),
+        ("seed: 2024-13-01", "month must be in 1..12"),
+    ],
+)
+def test_a_commit_without_readable_params_is_one_sentence(
+    text: str, said: str, repository: Path
+) -> None:
+    path = repository / "params.yaml"
+    right = path.read_text()
+    path.write_text(text)
+    run(repository, "git", "commit", "-qam", "a slip")
+    path.write_text(right)
+    sentence = rf"error: params\.yaml cannot be read as it was committed last \({said}\); mend it"
+    with pytest.raises(SystemExit, match=f"^{sentence}") as raised:
+        check_params(RECIPE, "seed")
+    assert "\n" not in str(raised.value)
+    path.write_text(text)
+    with pytest.raises(SystemExit, match=r"^error: params\.yaml cannot be read"):
         check_params(RECIPE, "seed")
 
 
