@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from release.git import experiments, git
 from src.pipeline.errors import InputError
+from src.pipeline.git import experiments, git
 
 FOLDER = Path(__file__).parent
 

@@ -17,12 +17,12 @@ from typing import Any
 import yaml
 
 from release.card import model_card, weights_of
-from release.git import commit_of, git
 from release.log import last_run
 from src.data.dataset import REPORT
 from src.pipeline import paths
 from src.pipeline.command import run_command
 from src.pipeline.files import read_bytes, read_json
+from src.pipeline.git import commit_of, git
 from src.pipeline.lock import NOTHING, md5, read_lock
 
 ROOT = Path(__file__).parents[1]

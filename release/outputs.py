@@ -13,9 +13,9 @@ from pathlib import Path
 
 import yaml
 
-from release.git import git
 from src.pipeline import paths
 from src.pipeline.command import run_command
+from src.pipeline.git import git
 from src.pipeline.lock import read_lock
 
 OUTPUTS = "release/outputs"

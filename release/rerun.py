@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from release.figures import in_words
-from release.git import commit_at
 from release.outputs import command, pull
 from src.data.dataset import read_classes
 from src.device import machine, start, surroundings
 from src.network.weights import load_model, save_weights
 from src.pipeline import paths
+from src.pipeline.git import commit_at
 
 SET = re.compile(r"[a-z][a-z0-9_]*")  # an instruction set, as torch names it
 Metrics = dict[str, dict[str, Any]]

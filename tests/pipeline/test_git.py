@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from release.git import commit_at, commit_of, experiments, git
 from src.pipeline.errors import InputError
+from src.pipeline.git import commit_at, commit_of, experiments, git
 from tests.conftest import run
 
 
