@@ -60,8 +60,8 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         raise NoTemperature("are classified too well: it would be below 0.05")
     best = minimize_scalar(loss, bounds=(COLDEST, HOTTEST), method="bounded").x
     if (error := standard_error(logits, best)) > MAX_ERROR:
-        factor = f"{math.exp(1.96 * error):.3g}"
-        raise NoTemperature(f"are too few: it would be known to within a factor of {factor}, not 2")
+        needed = float(f"{len(labels) * (error / MAX_ERROR) ** 2:.2g}")
+        raise NoTemperature(f"are too few: for this network it takes about {needed:,.0f}")
     return float(np.exp(best))
 
 

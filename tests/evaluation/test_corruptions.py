@@ -20,6 +20,16 @@ IMAGES, LABELS, _ = draw(40, 3)
 STRENGTHS = [1, 2, 3, 4, 5]
 
 
+def test_strengths_are_those_of_cifar_10_c() -> None:
+    """As the authors' own script for CIFAR-10 has them (Hendrycks and Dietterich 2019)."""
+    assert {kind: amounts for kind, (_, amounts) in KINDS.items()} == {
+        "noise": (0.04, 0.06, 0.08, 0.09, 0.10),
+        "blur": (0.4, 0.6, 0.7, 0.8, 1),
+        "brightness": (0.05, 0.1, 0.15, 0.2, 0.3),
+        "jpeg": (80, 65, 58, 50, 40),
+    }
+
+
 @pytest.mark.parametrize("strength", STRENGTHS)
 def test_blur_is_that_of_scipy(strength: int) -> None:
     sigma = KINDS["blur"][1][strength - 1]
