@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.data.dataset import CLASSES
+from src.data.dataset import CLASSES, parse_classes
 from src.data.records import Split, from_records, parse_records
 from src.data.tensors import parse_tensors
 from src.pipeline import paths
@@ -46,12 +46,6 @@ def read_run(name: str) -> Tested:
     if logits is None or logits.shape != (len(test), len(classes)):
         raise InputError(f"{name}: {FILES[2]} does not fit the run's own test images; {MEND}")
     return Tested(name, test, classes, logits)
-
-
-def parse_classes(content: bytes) -> list[str]:
-    """Class names by label, as the stages read them: blanks around them and at the end are none."""
-    text = content.decode(errors="replace")
-    return [line.strip() for line in text.rstrip().splitlines()]
 
 
 def check_tested(name: str, lock: Mapping[str, Recorded]) -> None:

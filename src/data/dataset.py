@@ -104,11 +104,16 @@ def read_split(folder: Path, name: str) -> Split:
 def read_classes(folder: Path) -> list[str]:
     """Class names by label, one a line."""
     path = folder / CLASSES
-    text = read_bytes(path, mend(folder)).decode(errors="replace")
-    names = [line.strip() for line in text.rstrip().splitlines()]
+    names = parse_classes(read_bytes(path, mend(folder)))
     if fault := classes_fault(names):
         raise InputError(f"{path}: {fault}; {mend(folder, NAMES)}")
     return names
+
+
+def parse_classes(content: bytes) -> list[str]:
+    """The names in a file of classes; blanks around them and lines at the end are none of them."""
+    text = content.decode(errors="replace")
+    return [line.strip() for line in text.rstrip().splitlines()]
 
 
 def read_statistics(folder: Path) -> tuple[list[float], list[float]]:
