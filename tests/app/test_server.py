@@ -22,7 +22,7 @@ from src.pictures import decode_picture, read_picture
 from src.pipeline.errors import InputError
 from src.predict.classifier import load_classifier
 from src.predict.sheet import evidence
-from tests.data.test_pictures import png_header
+from tests.test_pictures import png_header
 
 
 def post(url: str, content: bytes, name: str = "photo.png") -> tuple[int, dict[str, Any]]:

@@ -1,12 +1,10 @@
 """Validation: the mean over images."""
 
-from functools import partial
-
 import pytest
 import torch
 import torch.nn.functional as F
 
-from src.data.normalize import Normalize, plain_batches
+from src.data.normalize import Normalize
 from src.pipeline.errors import InputError
 from src.training.validation import validate
 from tests.conftest import tiny_data
@@ -23,8 +21,7 @@ def test_images_too_many_for_the_memory_are_named() -> None:
 
 def test_validation_is_the_mean_over_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the last batch is a short one."""
-    batches = partial(plain_batches, batch_size=24)
-    monkeypatch.setattr("src.training.validation.plain_batches", batches)
+    monkeypatch.setattr("src.data.normalize.EVAL_BATCH", 24)
     data, model = tiny_data(), TinyNet()
     assert data.validation is not None
     assert len(data.validation) == 40
