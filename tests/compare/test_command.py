@@ -19,7 +19,7 @@ from src.compare.command import main, parse
 from src.compare.figure import HEADER, HEADING, MARGIN, SCALE
 from src.compare.paired import Changed, Paired, difference_interval, mcnemar
 from src.compare.report import side_line, verdict
-from src.data.dataset import read_classes, write_dataset
+from src.data.dataset import write_dataset
 from src.data.records import canonical_order, from_records, to_records
 from src.data.tensors import save_tensors
 from src.evaluation.interval import wilson
@@ -189,9 +189,6 @@ def test_a_list_of_classes_is_read_as_the_stages_read_it(
     command.run(parse(["by-hand", "worse", "--json", "--out", str(tmp_path / "c.png")]))
     found = json.loads(capsys.readouterr().out)
     assert [found["a"]["right"], found["b"]["right"]] == [58, 50]
-    by_hand = tmp_path / "classes.txt"
-    by_hand.write_bytes(b" cat\r\n sea horse \n\n \n")
-    assert read_classes(tmp_path) == ["cat", "sea horse"]
 
 
 REFUSED = [

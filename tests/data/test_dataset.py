@@ -53,6 +53,11 @@ def test_held_out_images_are_not_trained_on(folder: Path, limit: int | None) -> 
     assert np.bincount(read.validation.labels).tolist() == [4] * 10
 
 
+def test_a_list_of_classes_may_be_written_by_hand(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_bytes(b" cat\r\n sea horse \n\n \n")
+    assert read_classes(tmp_path) == ["cat", "sea horse"]
+
+
 def test_classes_of_which_none_is_held_out_are_counted(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
