@@ -151,9 +151,9 @@ def test_another_loop_starts_its_loader_as_its_users_do(monkeypatch: pytest.Monk
     # As it is in a process that was spawned.
     multiprocessing.set_start_method("spawn", force=True)
     try:
-        training.serve(Connection(), "usual script", 4)  # type: ignore[arg-type]
+        training.serve(Connection(), "usual script", 4)
     finally:
-        multiprocessing.set_start_method(None, force=True)  # type: ignore[arg-type]
+        multiprocessing.set_start_method(None, force=True)
     assert started == [None]
     assert len(sent) == 1
 

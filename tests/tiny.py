@@ -57,7 +57,7 @@ class TinyNet(torch.nn.Module):
         with torch.no_grad():
             for layer in (self.conv1, self.fc):
                 layer.weight.copy_(0.2 * torch.randn(layer.weight.shape, generator=generator))
-                layer.bias.zero_()  # type: ignore[union-attr]
+                layer.bias.zero_()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         self.steps += self.training

@@ -170,7 +170,7 @@ def test_pictures_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         with listen(0) as listener:
             port = listener.getsockname()[1]
-            runner = web.AppRunner(build(None, port))  # type: ignore[arg-type]
+            runner = web.AppRunner(build(None, port))
             await runner.setup()
             await web.SockSite(runner, listener).start()
             url = f"http://127.0.0.1:{port}"

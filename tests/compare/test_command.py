@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ WEIGHTS = "models/model.safetensors"
 
 
 def write_run(
-    folder: Path, name: str, wrong: list[int], seed: int = 0, classes: list[str] = CLASSES
+    folder: Path, name: str, wrong: list[int], seed: int = 0, classes: Sequence[str] = CLASSES
 ) -> None:
     """Commit and tag a run whose network is wrong on some of 60 images that `seed` draws."""
     images, labels, _ = draw(60, seed)

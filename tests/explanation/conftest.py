@@ -10,6 +10,7 @@ from src.network.resnet import build_model
 @pytest.fixture(scope="module")
 def model() -> ResNet:
     network = build_model("resnet18", 10)
+    assert isinstance(network, ResNet)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         # Untrained weights give maps that are nearly flat.

@@ -75,7 +75,7 @@ def test_blobs_have_the_layers_resolution(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_map_of_the_wrong_pixels_leads_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def turned(*args: object) -> dict[str, torch.Tensor]:
-        return {name: 1 - cam for name, cam in grad_cam(*args).items()}  # type: ignore[arg-type]
+        return {name: 1 - cam for name, cam in grad_cam(*args).items()}
 
     monkeypatch.setattr("src.explanation.maps.grad_cam", turned)
     found = measured()

@@ -67,7 +67,7 @@ def gradient_by_differences(features: Tensor, score: Score, step: float = 1e-6) 
 
 def by_gradcam(features: Tensor, score: Score) -> Tensor:
     gradient = gradient_by_differences(features, score)
-    return sum(g.sum() / SIDE**2 * a for g, a in zip(gradient, features, strict=True))  # type: ignore[return-value]
+    return sum(g.sum() / SIDE**2 * a for g, a in zip(gradient, features, strict=True))
 
 
 def by_layercam(features: Tensor, score: Score) -> Tensor:

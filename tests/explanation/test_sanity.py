@@ -39,7 +39,7 @@ def test_a_flat_map_has_no_rank_correlation() -> None:
 def test_parts_are_drawn_anew_from_the_top_and_the_network_stays() -> None:
     model = build_model("resnet18", 10).eval()
     with torch.no_grad():
-        model.bn1.running_mean.fill_(3.0)  # type: ignore[union-attr]
+        model.bn1.running_mean.fill_(3.0)
         model.fc.bias.fill_(3.0)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     names = []
@@ -96,7 +96,7 @@ def test_images_without_evidence_are_counted(
     model: ResNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def one_in_four(*args: torch.Tensor) -> dict[str, torch.Tensor]:
-        cams = brightness(*args)  # type: ignore[arg-type]
+        cams = brightness(*args)
         return {name: cam * (torch.arange(4) > 0)[:, None, None] for name, cam in cams.items()}
 
     monkeypatch.setattr("src.explanation.maps.grad_cam", one_in_four)

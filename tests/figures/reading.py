@@ -75,7 +75,7 @@ def unreadable(figure: Figure) -> list[str]:
     for a, b in np.argwhere(np.triu((common > 1).all(2), k=1)):
         faults.append(f"overlap: {texts[upright[a]].get_text()} | {texts[upright[b]].get_text()}")
     for picture in figure.images:
-        left, right, bottom, top = picture.get_extent()
+        left, right, bottom, top = picture.get_extent()  # type: ignore[attr-defined]
         on_it = (
             np.minimum(boxes[:, 2:], (right, top)) - np.maximum(boxes[:, :2], (left, bottom))
         ) > 1

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.container import ErrorbarContainer
 
 from src.evaluation.calibration import Bin
 from src.figures.calibration import (
@@ -56,7 +57,8 @@ def test_lines_are_confidence_and_marks_are_accuracy() -> None:
     axes = CASES["adaptive"].figure().axes[0]
     steps = [patch for patch in axes.patches if hasattr(patch, "get_data")]
     assert [list(step.get_data().values) for step in steps] == [[row[0] for row in FINE]] * 2
-    marks = [container.lines[0].get_ydata() for container in axes.containers]
+    bars = [container for container in axes.containers if isinstance(container, ErrorbarContainer)]
+    marks = [container.lines[0].get_ydata() for container in bars]
     for found in marks:
         np.testing.assert_array_equal(found, [row[1] for row in FINE])
     text = words_of(axes.figure)

@@ -53,6 +53,6 @@ def test_a_pair_is_named_and_counted() -> None:
 
 def test_the_last_example_lies_on_the_sheet() -> None:
     figure = CASES["all"].figure()
-    ends = [image.get_extent() for image in figure.images]
+    ends = [image.get_extent() for image in figure.images]  # type: ignore[attr-defined]
     assert len(ends) == 1 + 2 * DOWN * ACROSS
     assert max(right for _, right, *_ in ends) <= figure.bbox.width

@@ -33,7 +33,7 @@ def test_an_interval_is_drawn_for_each_mark() -> None:
     assert [container.get_label() for container in axes.containers] == [
         "noise", "blur", "brightness", "jpeg"
     ]  # fmt: skip
-    bars = axes.containers[0].lines[2][0].get_segments()
+    bars = axes.containers[0].lines[2][0].get_segments()  # type: ignore[attr-defined]
     assert [tuple(bar[:, 1]) for bar in bars] == [
         pytest.approx(wilson(row.noise * 500, 500)) for row in CORRUPTED
     ]

@@ -5,7 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
+from matplotlib.patches import Rectangle
 from matplotlib.typing import ColorType
 
 from src.figures.evaluate import build_classes, build_confusion, draw_classes, draw_confusion
@@ -136,7 +138,9 @@ def test_a_class_in_letters_that_the_font_lacks_is_shown_by_its_number() -> None
 
 def test_a_classs_recall_has_its_interval() -> None:
     axes = CASES["classes_absent"].figure().axes[0]
-    spans = [[tuple(end) for end in line] for line in axes.collections[0].get_segments()]
+    (intervals,) = axes.collections
+    assert isinstance(intervals, LineCollection)
+    spans = [[tuple(end) for end in line] for line in intervals.get_segments()]
     assert spans == [[(0.0, 1), (0.04, 1)], [(0.72, 3), (0.95, 3)]]
     assert "recall, with its 95% interval" in words_of(axes.figure)
 
@@ -148,5 +152,5 @@ def test_a_score_that_is_absent_is_not_drawn() -> None:
     precision, recall = (line.get_xdata() for line in axes.lines)
     np.testing.assert_array_equal(precision, [np.nan, np.nan, 0, 0.9])
     np.testing.assert_array_equal(recall, [np.nan, 0, np.nan, 0.8])
-    widths = [bar.get_width() for bar in axes.patches]
+    widths = [bar.get_width() for bar in axes.patches if isinstance(bar, Rectangle)]
     np.testing.assert_array_equal(widths, [np.nan, 0, 0, 0.85])

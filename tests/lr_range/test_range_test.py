@@ -105,7 +105,7 @@ def test_linear_uses_the_validation_loss(data: TrainingData) -> None:
     held_out = {image.tobytes() for image in data.validation.images}
 
     def told(images: TensorDataset) -> float:
-        assert {image.numpy().tobytes() for image, _ in images} <= held_out
+        assert {image.numpy().tobytes() for image in images.tensors[0]} <= held_out
         return float(len(images))
 
     linear = {"start_lr": 0.0001, "end_lr": 0.005, "val_images": 20}

@@ -15,11 +15,12 @@ def pair(arch: str) -> tuple[blocks.ResNet, theirs.ResNet]:
     block, depths = build.args  # type: ignore[attr-defined]
     torch.manual_seed(3)
     ours = build(10)
+    assert isinstance(ours, blocks.ResNet)
     torch.manual_seed(3)
     other = theirs.ResNet(getattr(theirs, block.__name__), depths, num_classes=10)
     other.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(other.conv1.weight, mode="fan_out", nonlinearity="relu")
-    other.maxpool = nn.Identity()  # type: ignore[assignment]
+    other.maxpool = nn.Identity()
     return ours, other
 
 

@@ -201,7 +201,7 @@ def test_odd_images_give_torchs_own_results_and_errors(
     shape: tuple[int, ...], kernel: dict[str, int], dtype: torch.dtype, autocast: bool
 ) -> None:
     """Without a batch, smaller than the kernel, empty, of another type or number of channels."""
-    layer = nn.Conv2d(4, 6, bias=False, **kernel)  # type: ignore[arg-type]
+    layer = nn.Conv2d(4, 6, bias=False, **kernel)
     images = torch.linspace(0, 9, torch.Size(shape).numel()).view(shape).to(dtype)
     said, expected = outcome(layer, images, autocast)
     use_products(layer)

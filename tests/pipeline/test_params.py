@@ -262,7 +262,7 @@ def test_a_word_that_dvc_reads_as_text_is_no_truth_value(word: str, tmp_path: Pa
 
 
 def test_a_key_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path, {**VALUES, 1: 2})
+    path = write(tmp_path, VALUES | {1: 2})
     with pytest.raises(InputError, match=r"^1: 1 is not a name"):
         load_params(path)
 

@@ -141,7 +141,7 @@ def test_the_site_has_every_page() -> None:
     assert shown == named, "name it in the nav of mkdocs.yml"
 
 
-def leaves_of(entry: object) -> list[str]:
+def leaves_of(entry: str | list | dict) -> list[str]:
     """The paths below an entry of the site's navigation."""
     if isinstance(entry, str):
         return [entry]

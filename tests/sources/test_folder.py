@@ -47,7 +47,7 @@ def test_a_tree_is_split_and_labelled(tmp_path: Path) -> None:
     labels = tree(tmp_path)
     train, test, classes = load_folder(settings(tmp_path, test_share=0.25))
     assert classes == CLASSES
-    found = {}
+    found: dict[bytes, int] = {}
     for records in (train, test):
         assert records.tobytes() == canonical_order(records).tobytes()
         split = from_records(records)

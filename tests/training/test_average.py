@@ -35,7 +35,7 @@ def test_it_is_the_weighted_mean_of_all_steps() -> None:
     assert weights[58] == pytest.approx(DECAY * weights[59])
     for name, mean in average.model.named_parameters():
         expected = sum(w * state[name] for w, state in zip(weights, states, strict=True))
-        torch.testing.assert_close(mean, expected.detach())  # type: ignore[union-attr]
+        torch.testing.assert_close(mean, expected.detach())
 
 
 def test_a_short_training_does_not_end_with_a_mean_of_its_first_steps() -> None:
@@ -45,14 +45,14 @@ def test_a_short_training_does_not_end_with_a_mean_of_its_first_steps() -> None:
     for step in range(200):
         weight.weight.data.fill_(step)
         average.update(torch.tensor(step))
-    assert average.model.weight.item() == pytest.approx(200 * 10 / 11, rel=0.01)  # type: ignore[union-attr,operator]
+    assert average.model.weight.item() == pytest.approx(200 * 10 / 11, rel=0.01)
 
 
 @pytest.mark.parametrize("side", [16, 32])
 def test_its_statistics_are_those_of_its_own_activations(side: int) -> None:
     """Not the mean of the steps' statistics; and over images that are not augmented."""
     run = new_run(params(epochs=1, average={"decay": 0.999}), lr=1.0)
-    run.model.bn.running_mean.fill_(100.0)  # type: ignore[operator,union-attr]
+    run.model.bn.running_mean.fill_(100.0)
     for images, labels in run.batches():
         run.train_step(images, labels)
     assert run.average is not None
@@ -60,15 +60,17 @@ def test_its_statistics_are_those_of_its_own_activations(side: int) -> None:
     run.average.complete(train, run.normalize, "fp32", side, lambda: None)
     mean = run.average.model
     inputs = resize(run.normalize(torch.from_numpy(train.images)), side)
-    activations = mean.conv1(inputs).transpose(0, 1).flatten(1)  # type: ignore[operator]
+    activations = mean.conv1(inputs).transpose(0, 1).flatten(1)
     close = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-4)
     close(mean.bn.running_mean, activations.mean(1))
     close(mean.bn.running_var, activations.var(1))
-    assert mean.bn.momentum == 0.1  # type: ignore[union-attr]
+    assert mean.bn.momentum == 0.1
 
 
 class Frozen(TinyNet):
     """A network that counts its passes, and whose batch norm keeps the statistics that it has."""
+
+    passes: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +91,7 @@ def test_other_buffers_become_the_networks_own() -> None:
     model, how = Frozen(), new_run(params()).normalize
     average = Average(model, DECAY)
     model.passes.fill_(7)
-    model.bn.running_mean.fill_(0.3)  # type: ignore[union-attr]
+    model.bn.running_mean.fill_(0.3)
     average.complete(tiny_data().train, how, "fp32", 32, lambda: None)
     for mean, own in zip(average.model.buffers(), model.buffers(), strict=True):
         assert torch.equal(mean, own)
@@ -140,7 +142,7 @@ def test_a_slow_mean_begins_with_the_first_step() -> None:
     with torch.no_grad():
         model.fc.weight.fill_(3.0)
     average.update(torch.tensor(0))
-    torch.testing.assert_close(average.model.fc.weight, model.fc.weight)  # type: ignore[arg-type]
+    torch.testing.assert_close(average.model.fc.weight, model.fc.weight)
 
 
 def test_training_validates_and_returns_the_mean(tmp_path: Path) -> None:
@@ -167,7 +169,7 @@ def test_a_finished_run_returns_the_mean_again(tmp_path: Path) -> None:
     wanted = params(epochs=1, schedule="cosine", average={"decay": DECAY})
     (_, first), (_, again) = train(tmp_path, wanted), train(tmp_path, wanted)
     assert again.steps == 0
-    assert torch.equal(first.fc.weight, again.fc.weight)  # type: ignore[arg-type]
+    assert torch.equal(first.fc.weight, again.fc.weight)
 
 
 def test_the_mean_needs_no_gradients() -> None:

@@ -66,7 +66,7 @@ def test_its_steps_are_torchs_to_the_bit(momentum: float) -> None:
             one.grad = torch.randn(one.shape, generator=generator)
             other.grad = one.grad.clone()
         for optimizer in (ours, theirs):
-            optimizer.found_inf = torch.tensor(float(step == 2))  # type: ignore[union-attr]
+            optimizer.found_inf = torch.tensor(float(step == 2))  # type: ignore[attr-defined]
             optimizer.step()
             optimizer.zero_grad()
         ours.load_state_dict(ours.state_dict())

@@ -22,7 +22,7 @@ def test_smoothing_is_learned_from_and_not_reported() -> None:
         run.train_step(images, labels)
     plain, smoothed = runs
     assert torch.equal(plain.compute.sums, smoothed.compute.sums)
-    assert not torch.equal(plain.model.fc.weight, smoothed.model.fc.weight)  # type: ignore[arg-type]
+    assert not torch.equal(plain.model.fc.weight, smoothed.model.fc.weight)
 
 
 def test_a_bad_step_leaves_the_weights_finite() -> None:
@@ -30,7 +30,7 @@ def test_a_bad_step_leaves_the_weights_finite() -> None:
     (images, labels), *_ = run.batches()
     run.train_step(images, labels)
     before = {name: p.clone() for name, p in run.model.named_parameters()}
-    gradient = run.model.fc.weight.register_hook(lambda g: g * math.inf)  # type: ignore[union-attr]
+    gradient = run.model.fc.weight.register_hook(lambda g: g * math.inf)
     run.train_step(images, labels)
     gradient.remove()
     assert all(torch.equal(before[name], p) for name, p in run.model.named_parameters())
@@ -44,7 +44,7 @@ def test_a_bad_step_leaves_the_weights_finite() -> None:
 def test_fp16_gradients_that_always_overflow_are_named(bad_steps: int, named: bool) -> None:
     """One is skipped and the loss scale halved; at a scale below 1 it is divergence."""
     run = new_run(params(epochs=9), precision="fp16")
-    run.model.fc.weight.register_hook(lambda g: g * math.inf)  # type: ignore[union-attr]
+    run.model.fc.weight.register_hook(lambda g: g * math.inf)
     for images, labels in itertools.islice(run.batches(), bad_steps):
         run.train_step(images, labels)
     with pytest.raises(InputError, match="training diverged") if named else nullcontext():
