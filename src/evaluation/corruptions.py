@@ -20,6 +20,7 @@ from src.data.split import sample
 from src.evaluation.metrics import accuracy
 from src.evaluation.predict import predict
 from src.network.weights import Trained
+from src.pipeline.progress import progress
 
 Picture = NDArray[np.uint8]
 # Neither depends on a parameter: every network meets the same images with the same noise.
@@ -103,6 +104,7 @@ def robustness(trained: Trained, test: Split, count: int) -> list[CorruptionRow]
         return accuracy(predict(trained, Split(images, some.labels)), labels)
 
     clean = accuracy_on(some.images)
-    at = [[accuracy_on(corrupt(some.images, kind, s)) for kind in KINDS] for s in STRENGTHS]
+    strengths = progress(STRENGTHS, "strengths of corruption tried")
+    at = [[accuracy_on(corrupt(some.images, kind, s)) for kind in KINDS] for s in strengths]
     shares = [[clean] * len(KINDS), *at]
     return [CorruptionRow._make([s, *row, len(some)]) for s, row in enumerate(shares)]

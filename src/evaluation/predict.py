@@ -9,6 +9,7 @@ from src.data.records import Split
 from src.device import autocast, memory_for
 from src.evaluation.calibration import NoTemperature, fit_temperature
 from src.network.weights import Trained
+from src.pipeline.progress import progress
 
 
 def views(images: Tensor, tta: str) -> list[Tensor]:
@@ -32,7 +33,7 @@ def views(images: Tensor, tta: str) -> list[Tensor]:
 def predict(trained: Trained, split: Split, tta: str = "none") -> Tensor:
     """Logits (N, C) in fp32 on the CPU, the mean over the views of test-time augmentation."""
     logits = []
-    for images, _ in plain_batches(split):
+    for images, _ in progress(list(plain_batches(split)), "batches evaluated"):
         with memory_for(f"evaluation of {len(images)} images at a time"):
             inputs = trained.normalize(images)
             with autocast(trained.precision, inputs.device):

@@ -20,10 +20,11 @@ from src.explanation.controls import (
 )
 from src.explanation.curves import Curves, Trial, log_odds
 from src.explanation.imputation import Images, fills
-from src.explanation.leads import OWN, SAME_CLASS, Lead, Point, leads_of, points_of
+from src.explanation.leads import CONTROLS, OWN, SAME_CLASS, Lead, Point, leads_of, points_of
 from src.explanation.maps import own_and_others
 from src.network.weights import Trained
 from src.pipeline.errors import InputError
+from src.pipeline.progress import progress
 
 # The same draws in every run, so that two networks are compared on the same pixels.
 SEED = 0
@@ -101,15 +102,17 @@ def curves_by_layer(
 
     maps: own maps (n, H, W), and those of others of the class; sizes: the layers' resolutions.
     """
-    full = images.shape[1:3]
-    pixels = trial.curves(random_maps(len(images), full, full, draws))
-    edges = trial.curves(edge_maps(images))
-    found = {}
+    count, full = len(images), images.shape[1:3]
+    tried = {"pixels": random_maps(count, full, full, draws), "edges": edge_maps(images)}
     for name, (own, of_class) in maps.items():
+        tried |= {f"{name} {OWN}": own, f"{name} {SAME_CLASS}": of_class}
         # At full resolution blobs are pixels.
-        blobs = pixels
         if sizes[name] != full:
-            blobs = trial.curves(random_maps(len(images), sizes[name], full, draws))
-        found[name] = {OWN: trial.curves(own), SAME_CLASS: trial.curves(of_class)}
-        found[name] |= {"blobs": blobs, "pixels": pixels, "edges": edges}
-    return found
+            tried[f"{name} blobs"] = random_maps(count, sizes[name], full, draws)
+    kinds = progress(list(tried), "kinds of maps tried")
+    curves = {kind: trial.curves(tried[kind]) for kind in kinds}
+    common = {"blobs": curves["pixels"], "pixels": curves["pixels"], "edges": curves["edges"]}
+    return {
+        name: {of: curves.get(f"{name} {of}") or common[of] for of in (OWN, *CONTROLS)}
+        for name in maps
+    }

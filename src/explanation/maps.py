@@ -11,6 +11,7 @@ from src.device import memory_for
 from src.explanation.controls import Indices, Maps
 from src.explanation.gradcam import grad_cam
 from src.network.weights import Trained
+from src.pipeline.progress import progress
 
 BATCH = 100
 
@@ -24,7 +25,7 @@ def maps_of(
 ) -> dict[str, Maps]:
     """Each layer's maps (N, H, W), in [0, 1], of images (N, H, W, 3) for their targets (N,)."""
     found: dict[str, list[Maps]] = {name: [] for name in layers}
-    for start in range(0, len(images), BATCH):
+    for start in progress(range(0, len(images), BATCH), "batches explained"):
         rows = slice(start, start + BATCH)
         with memory_for(f"Grad-CAM of {len(targets[rows])} images at a time"):
             inputs = trained.normalize(torch.from_numpy(images[rows]))

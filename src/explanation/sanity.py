@@ -15,6 +15,7 @@ from src.explanation.controls import Indices, Maps
 from src.explanation.leads import mean_and_error
 from src.explanation.maps import maps_of
 from src.network.weights import Trained
+from src.pipeline.progress import progress
 
 # No usual seed: with the network's own, a part might be drawn as it was before training.
 SEED = 181003292
@@ -66,10 +67,14 @@ def cascade(model: nn.Module, generator: Generator) -> Iterator[tuple[str, nn.Mo
     Parts are the modules directly in the network that have weights; `model` stays as it is.
     """
     changed = copy.deepcopy(model)
-    for name, part in reversed(list(changed.named_children())):
-        if next(part.parameters(), None) is not None:
-            redraw(part, generator)
-            yield name, changed
+    parts = [
+        (name, part)
+        for name, part in reversed(list(changed.named_children()))
+        if next(part.parameters(), None) is not None
+    ]
+    for name, part in progress(parts, "parts drawn anew"):
+        redraw(part, generator)
+        yield name, changed
 
 
 @torch.no_grad()

@@ -9,13 +9,11 @@ import io
 import math
 import warnings
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
-from tqdm import tqdm
 
 from src.data.batches import Augmented, Batches, BatchKeys, augmented_batches
 from src.data.dataset import TrainingData
@@ -26,6 +24,7 @@ from src.device import DTYPES, autocast, memory_for
 from src.lr_range.curve import bounds, find_fall, snap, suggest
 from src.lr_range.trend import Curve, blown_up, finite_part
 from src.pipeline.params import LinearRange, LrFind, Range
+from src.pipeline.progress import progress
 from src.training.optimizer import make_optimizer
 from src.training.settings import Settings, key_draws, memory_for_step
 
@@ -35,7 +34,7 @@ with warnings.catch_warnings():
     from torch_lr_finder import LRFinder, lr_finder
 
 # Its bar would fill the log of a queued run.
-lr_finder.tqdm = partial(tqdm, disable=None)
+lr_finder.tqdm = lambda steps: progress(steps, "steps of the range test")
 
 
 @dataclass(frozen=True)
