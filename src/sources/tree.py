@@ -5,7 +5,7 @@ Files and folders whose names begin with a dot are passed over, and so are edito
 files beside the folders of the classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
@@ -40,12 +40,12 @@ def list_files(root: Path) -> list[File]:
         files = files_in(root, "")
         check_classes(root, files, [""])
         return files
-    for other in folders:
-        if other not in parts:
-            raise InputError(
-                f"{shown(other)}: lies beside {TRAIN} and {TEST}, so it is neither a class nor one "
-                f"of the two; move its pictures into {TRAIN} (data.val_size holds some out)"
-            )
+    refuse(
+        f"{shown(other)}: lies beside {TRAIN} and {TEST}, so it is neither a class nor one of the "
+        f"two; move its pictures into {TRAIN} (data.val_size holds some out)"
+        for other in folders
+        if other not in parts
+    )
     files = [file for folder in parts for file in files_in(folder, folder.name)]
     check_classes(root, files, [TRAIN, TEST])
     return files
@@ -54,29 +54,32 @@ def list_files(root: Path) -> list[File]:
 def files_in(root: Path, part: str) -> list[File]:
     """The files in each class's folder in `root`."""
     found: dict[str, list[Path]] = {}
+    faults = []
     for folder in folders_in(root):
         name = normalize("NFC", folder.name)  # Macs part é into e and an accent
+        paths = [path for path in entries(folder) if path.name.lower() not in DROPPINGS]
         if name in found:
-            raise InputError(f"{shown(folder)}: another folder has the same name; rename one")
-        if inner := folders_in(folder):
-            raise InputError(
+            faults.append(f"{shown(folder)}: another folder has the same name; rename one")
+        elif inner := folders_in(folder):
+            faults.append(
                 f"{shown(inner[0])}: is a folder in the folder of a class; move its pictures up, "
                 f"or name the folder that holds the classes with data.folder (params.yaml)"
             )
-        found[name] = [path for path in entries(folder) if path.name.lower() not in DROPPINGS]
-        if not found[name]:
-            raise InputError(f"{shown(folder)}: holds no picture; put some there, or remove it")
+        elif not paths:
+            faults.append(f"{shown(folder)}: holds no picture; put some there, or remove it")
+        found[name] = paths
+    refuse(faults)
     return [File(path, name, part) for name, paths in found.items() for path in paths]
 
 
 def folders_in(root: Path) -> list[Path]:
     folders = [path for path in entries(root) if path.is_dir()]
-    for folder in folders:
-        if folder.is_symlink():
-            raise InputError(
-                f"{shown(folder)}: is a link to a folder, in which DVC would not notice a new "
-                "picture; put the folder itself there"
-            )
+    refuse(
+        f"{shown(folder)}: is a link to a folder, in which DVC would not notice a new picture; put "
+        "the folder itself there"
+        for folder in folders
+        if folder.is_symlink()
+    )
     return folders
 
 
@@ -105,13 +108,25 @@ def check_classes(root: Path, files: list[File], parts: Sequence[str]) -> None:
         raise InputError(
             f"{shown(root)}: {fault}; each folder in it is a class and gives the class its name"
         )
-    for part, there in classes.items():
-        for name in names:
-            if name not in there:
-                raise InputError(
-                    f"{shown(root / part / name)}: is missing; every class needs pictures in "
-                    f"{TRAIN} and in {TEST}"
-                )
+    refuse(
+        f"{shown(root / part / name)}: is missing; every class needs pictures in {TRAIN} and in "
+        f"{TEST}"
+        for part, there in classes.items()
+        for name in names
+        if name not in there
+    )
+
+
+def refuse(faults: Iterable[str]) -> None:
+    """InputError for the last fault, if there is any; those before it are printed.
+
+    So all of a kind can be mended at once.
+    """
+    found = list(faults)
+    for fault in found[:-1]:
+        print(fault, flush=True)
+    if found:
+        raise InputError(found[-1])
 
 
 def shown(path: Path) -> str:

@@ -114,3 +114,14 @@ def test_a_link_to_a_class_is_refused(tmp_path: Path) -> None:
     (root / "dog").symlink_to(tmp_path / "b/dog")
     with pytest.raises(InputError, match=r"a/dog: is a link to a folder, in which DVC would not"):
         list_files(root)
+
+
+def test_faults_of_a_kind_are_all_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = grow(tmp_path, "ape/", "bee/old/a.png", "cat/a.png", "dog/")
+    with pytest.raises(InputError, match=r"/dog: holds no picture"):
+        list_files(root)
+    assert capsys.readouterr().out.splitlines() == [
+        f"{root}/ape: holds no picture; put some there, or remove it",
+        f"{root}/bee/old: is a folder in the folder of a class; move its pictures up, or name the "
+        "folder that holds the classes with data.folder (params.yaml)",
+    ]
