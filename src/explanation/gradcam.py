@@ -92,7 +92,8 @@ def grad_cam(
 
     images: (B, 3, H, W) normalised; targets: (B,) class indices; precision: that of the
     predictions which are explained; method: a name in WEIGHTS.
-    Returns for each layer (B, H, W) in [0, 1]; all zero where a class has no positive evidence.
+    Returns for each layer (B, H, W) that peaks at 1; all zero where a class has no positive
+    evidence.
     Raises ValueError for a target outside the model's classes.
     """
     weigh = WEIGHTS[method]
@@ -108,7 +109,8 @@ def grad_cam(
     for name, gradient in zip(layers, gradients, strict=True):
         features = outputs[name].detach().float()
         cam = (weigh(gradient.float(), features) * features).sum(1).relu()
-        cams[name] = to_image_size(unit_peak(cam), images)
+        # Enlarging lowers a peak of one pixel, so it comes first.
+        cams[name] = unit_peak(to_image_size(cam, images))
     return cams
 
 

@@ -11,7 +11,7 @@ from src.network.blocks import ResNet
 
 
 def unit_range(maps: np.ndarray) -> np.ndarray:
-    """Theirs begin at 0 and end at 1; ours end at 1 before they are enlarged."""
+    """Theirs begin at 0 and end at 1; ours end at 1 alone."""
     low, high = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)
     return (maps - low) / np.where(high > low, high - low, 1)
 
