@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.random import Generator
+from numpy.random import Generator, Philox
 from numpy.typing import NDArray
 
 Maps = NDArray[np.floating]  # (N, H, W)
@@ -34,13 +34,16 @@ def comparable(predicted: Indices, count: int) -> Indices:
     return np.flatnonzero(times[predicted] > 1)[:count]
 
 
-def others_of_class(predicted: Indices, rows: Indices, count: int, rng: Generator) -> Indices:
+def others_of_class(predicted: Indices, rows: Indices, count: int, seed: int) -> Indices:
     """(len(rows), count): for each row, other images of the same predicted class.
 
-    predicted: (N,) classes. Where a class has fewer others, they come more than once.
+    predicted: (N,) classes. Where a class has fewer others, they come more than once. Each row has
+    an order of all images of its own, of which it takes the first that are of its class: so the
+    others hardly change from one network to the next, nor by a prediction that rounding decides.
     """
     found = []
     for row in rows:
-        others = np.flatnonzero(predicted == predicted[row])
-        found.append(np.resize(rng.permutation(others[others != row]), count))
+        order = Generator(Philox(key=[seed, row])).permutation(len(predicted))
+        others = order[(predicted[order] == predicted[row]) & (order != row)]
+        found.append(np.resize(others, count))
     return np.stack(found)

@@ -68,8 +68,8 @@ def measure(
             "faithfulness needs two test images of one predicted class, and there are none; "
             "use more test images"
         )
-    partners, draws = np.random.default_rng(SEED).spawn(2)
-    chosen = others_of_class(predicted, rows, others, partners)
+    draws = np.random.default_rng(SEED)
+    chosen = others_of_class(predicted, rows, others, SEED)
     maps = own_and_others(trained, list(sizes), test, predicted, rows, chosen, method)
     with memory_for(f"faithfulness of {len(rows):,} images", MEND):
         images, trial = prepare(trained, test.images[rows], predicted[rows], draws)

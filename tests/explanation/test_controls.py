@@ -14,15 +14,33 @@ def test_images_of_a_class_predicted_once_have_no_other() -> None:
 
 def test_others_are_of_the_same_class_and_not_the_image_itself() -> None:
     rows = np.array([1, 2, 4])
-    found = others_of_class(PREDICTED, rows, 2, np.random.default_rng(0))
+    found = others_of_class(PREDICTED, rows, 2, 0)
     assert [sorted(others) for others in found.tolist()] == [[3, 3], [4, 5], [2, 5]]
 
 
 def test_which_others_is_drawn() -> None:
     many = np.zeros(50, np.int64)
-    first, second = others_of_class(many, np.array([0, 1]), 5, np.random.default_rng(0))
+    first, second = others_of_class(many, np.array([0, 1]), 5, 0)
     assert len(set(first)) == len(set(second)) == 5
     assert first.tolist() != second.tolist()
+    (again,) = others_of_class(many, np.array([1]), 5, 0)
+    assert again.tolist() == second.tolist()
+    (other,) = others_of_class(many, np.array([1]), 5, 1)
+    assert other.tolist() != second.tolist()
+
+
+def test_a_prediction_that_flips_changes_no_other_choice() -> None:
+    predicted, rows = np.arange(2000) % 10, np.arange(100)
+    before = others_of_class(predicted, rows, 8, 0)
+    flipped = predicted.copy()
+    flipped[1777] = 3  # was 7
+    after = others_of_class(flipped, rows, 8, 0)
+    for row, old, new in zip(rows, before.tolist(), after.tolist(), strict=True):
+        assert len(set(old) & set(new)) >= 7
+        if row % 10 not in (3, 7):
+            assert new == old
+        assert 1777 not in new or row % 10 == 3
+    assert (before != after).any()
 
 
 def test_random_maps_have_the_layers_resolution() -> None:

@@ -20,7 +20,7 @@ from src.pipeline.errors import InputError
 from tests.tiny import NoMemory
 
 NORMALIZE = Normalize([0.0] * 3, [1 / 255] * 3, torch.device("cpu"))
-PREDICTED = np.ones(12, np.int64)
+PREDICTED = np.ones(40, np.int64)
 
 
 class Squares(nn.Module):
@@ -39,7 +39,7 @@ class Squares(nn.Module):
 def squares() -> Split:
     """Each image has a red square and a green one, in places of their own."""
     rng = np.random.default_rng(0)
-    images = np.zeros((12, 32, 32, 3), np.uint8)
+    images = np.zeros((len(PREDICTED), 32, 32, 3), np.uint8)
     for image in images:
         for channel in (0, 1):
             top, left = rng.integers(0, 24, 2)
@@ -47,14 +47,14 @@ def squares() -> Split:
     return Split(images, PREDICTED)
 
 
-def measured(count: int = 8, others: int = 3) -> Faithfulness:
+def measured(count: int = 20, others: int = 8) -> Faithfulness:
     trained = Trained(Squares(), NORMALIZE, "fp32")
     return measure(trained, {"keep": (16, 16)}, squares(), PREDICTED, count, others, "gradcam")
 
 
 def test_a_faithful_map_leads_every_control() -> None:
     found = measured()
-    assert found.images == 8
+    assert found.images == 20
     assert [lead.control for lead in found.leads] == list(CONTROLS)
     for lead in found.leads:
         assert lead.lead > 3 * lead.error > 0, lead.control
@@ -125,7 +125,7 @@ def test_the_tables_have_a_cell_for_each_column() -> None:
 def test_images_of_different_classes_cannot_be_compared() -> None:
     trained = Trained(Squares(), NORMALIZE, "fp32")
     with pytest.raises(InputError, match=r"^faithfulness needs two test images of one predicted"):
-        measure(trained, {"keep": (32, 32)}, squares(), np.arange(12), 8, 3, "gradcam")
+        measure(trained, {"keep": (32, 32)}, squares(), np.arange(40), 8, 3, "gradcam")
 
 
 def test_images_too_many_for_the_memory_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
