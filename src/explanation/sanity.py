@@ -1,6 +1,7 @@
 """Whether maps depend on what the network learned (Adebayo et al. 2018, arXiv 1810.03292)."""
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from src.pipeline.progress import progress
 
 # No usual seed: with the network's own, a part might be drawn as it was before training.
 SEED = 181003292
+# How often the weights are drawn: one draw of a last layer of ten classes moves all maps alike.
+DRAWS = 5
 LEARNED = "as trained"
 
 
@@ -26,8 +29,9 @@ class Check(NamedTuple):
     """The maps of a layer when the weights from the top down to some part were drawn anew.
 
     step: how many parts were; redrawn: the last of them; correlation, error: mean rank correlation
-    with the maps as trained and its standard error, over the `images` whose maps are not flat, None
-    where there are too few; no_evidence: share of all images whose map is zero.
+    with the maps as trained, over DRAWS draws and the `images` whose maps are not flat, and its
+    standard error, in which the chance of both is; None where there are too few; no_evidence: share
+    of all maps that are zero.
     """
 
     step: int
@@ -53,12 +57,15 @@ def cascade_correlations(
     not the network.
     """
     before = maps_of(trained, layers, images, targets, method)
-    found = [compare(0, LEARNED, name, before[name], before[name]) for name in layers]
-    generator = torch.Generator().manual_seed(SEED)
-    for step, (part, model) in enumerate(cascade(trained.model, generator), 1):
-        after = maps_of(replace(trained, model=model), layers, images, targets, method)
-        found += [compare(step, part, name, before[name], after[name]) for name in layers]
-    return found
+    found = {(0, LEARNED, name): [compare(before[name], before[name])] * DRAWS for name in layers}
+    for draw in progress(range(DRAWS), "draws of the weights"):
+        generator = torch.Generator().manual_seed(SEED + draw)
+        for step, (part, model) in enumerate(cascade(trained.model, generator), 1):
+            after = maps_of(replace(trained, model=model), layers, images, targets, method)
+            for name in layers:
+                place = found.setdefault((step, part, name), [])
+                place.append(compare(before[name], after[name]))
+    return [check(*place, draws) for place, draws in found.items()]
 
 
 def cascade(model: nn.Module, generator: Generator) -> Iterator[tuple[str, nn.Module]]:
@@ -67,14 +74,10 @@ def cascade(model: nn.Module, generator: Generator) -> Iterator[tuple[str, nn.Mo
     Parts are the modules directly in the network that have weights; `model` stays as it is.
     """
     changed = copy.deepcopy(model)
-    parts = [
-        (name, part)
-        for name, part in reversed(list(changed.named_children()))
-        if next(part.parameters(), None) is not None
-    ]
-    for name, part in progress(parts, "parts drawn anew"):
-        redraw(part, generator)
-        yield name, changed
+    for name, part in reversed(list(changed.named_children())):
+        if next(part.parameters(), None) is not None:
+            redraw(part, generator)
+            yield name, changed
 
 
 @torch.no_grad()
@@ -94,14 +97,34 @@ def redraw(part: nn.Module, generator: Generator) -> None:
             layer.reset_parameters()
 
 
-def compare(step: int, redrawn: str, layer: str, before: Maps, after: Maps) -> Check:
-    found = rank_correlations(before, after)
-    found = found[~np.isnan(found)]
+class Likeness(NamedTuple):
+    """How like (N,) maps are their own after a draw, NaN where one is flat; the share that is 0."""
+
+    correlations: NDArray[np.float64]
+    no_evidence: float
+
+
+def compare(before: Maps, after: Maps) -> Likeness:
+    no_evidence = (after == 0).all(axis=(1, 2)).mean()
+    return Likeness(rank_correlations(before, after), float(no_evidence))
+
+
+def check(step: int, redrawn: str, layer: str, draws: Sequence[Likeness]) -> Check:
+    found = np.stack([each.correlations for each in draws])
+    by_draw, by_image = row_means(found), row_means(found.T)
     told: tuple[float | None, float | None] = (None, None)
-    if len(found) > 1:
-        told = mean_and_error(found)
-    no_evidence = float((after == 0).all(axis=(1, 2)).mean())
-    return Check(step, redrawn, layer, *told, len(found), no_evidence)
+    if min(len(by_draw), len(by_image)) > 1:
+        mean, error = mean_and_error(by_draw)
+        told = mean, math.hypot(error, mean_and_error(by_image)[1])
+    no_evidence = float(np.mean([each.no_evidence for each in draws]))
+    return Check(step, redrawn, layer, *told, len(by_image), no_evidence)
+
+
+def row_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of each row without its NaN; a row of nothing else is left out."""
+    some = values[~np.isnan(values).all(axis=1)]
+    means: NDArray[np.float64] = np.nanmean(some, axis=1)
+    return means
 
 
 def rank_correlations(first: Maps, second: Maps) -> NDArray[np.float64]:

@@ -9,7 +9,15 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from src.data.normalize import Normalize
-from src.explanation.sanity import LEARNED, cascade, cascade_correlations, rank_correlations
+from src.explanation.sanity import (
+    DRAWS,
+    LEARNED,
+    Likeness,
+    cascade,
+    cascade_correlations,
+    check,
+    rank_correlations,
+)
 from src.network.blocks import ResNet
 from src.network.resnet import build_model
 from src.network.weights import Trained
@@ -34,6 +42,33 @@ def test_a_flat_map_has_no_rank_correlation() -> None:
     flat, other = np.zeros((1, 4, 4)), np.random.default_rng(0).random((1, 4, 4))
     assert np.isnan(rank_correlations(flat, other)).all()
     assert np.isnan(rank_correlations(other, flat)).all()
+
+
+def test_the_error_has_the_chance_of_images_and_of_draws() -> None:
+    """A simulation: draws that move all maps alike, and maps that differ among themselves."""
+    rng, means, errors = np.random.default_rng(0), [], []
+    for _ in range(2000):
+        of_draw, of_image = rng.normal(0, 0.1, (DRAWS, 1)), rng.normal(0, 0.2, 50)
+        found = 0.3 + of_draw + of_image + rng.normal(0, 0.1, (DRAWS, 50))
+        told = check(1, "fc", "layer4", [Likeness(row, 0.0) for row in found])
+        means.append(told.correlation)
+        errors.append(told.error)
+    truth = (0.1**2 / DRAWS + 0.2**2 / 50 + 0.1**2 / (DRAWS * 50)) ** 0.5
+    assert np.std(means) == pytest.approx(truth, rel=0.05)
+    assert np.mean(np.square(errors)) == pytest.approx(truth**2, rel=0.1)
+
+
+def test_flat_maps_of_a_draw_are_left_out() -> None:
+    nan = np.nan
+    draws = [[0.5, nan, 0.1], [0.3, nan, nan], [nan, nan, nan]]
+    shares = (0.2, 0.4, 0.6)
+    told = check(
+        2, "fc", "layer4", [Likeness(np.array(d), s) for d, s in zip(draws, shares, strict=True)]
+    )
+    assert told.images == 2
+    assert told.correlation == pytest.approx(0.3)
+    assert told.error == pytest.approx(np.hypot(0, 0.3 / 2))  # both draws 0.3; images 0.4, 0.1
+    assert told.no_evidence == pytest.approx(0.4)
 
 
 def test_parts_are_drawn_anew_from_the_top_and_the_network_stays() -> None:
