@@ -134,7 +134,7 @@ def test_it_says_what_tells_two_runs_apart(
     low, high = difference_interval(Paired(49, 1, 8, 2))
     assert lines[2] == (
         f"difference  +11.67 points (95% interval {100 * low:+.2f} to {100 * high:+.2f}); "
-        "McNemar's test: p = 0.0391"
+        "McNemar's test: p = 0.0215"
     )
     assert lines[3].startswith("Chance in the choice of test images seldom does this")
     assert lines[4].startswith("only worse is right on 1 image, where better takes ")

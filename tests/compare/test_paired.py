@@ -49,11 +49,24 @@ def test_images_that_changed_side_are_named_the_clearest_first() -> None:
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(7, 1), (0, 5), (3, 4), (40, 61), (6, 6)])
-def test_mcnemar_counts_the_tails_of_a_fair_coin(only_a: int, only_b: int) -> None:
+def test_mcnemar_is_the_mid_p_of_a_fair_coin(only_a: int, only_b: int) -> None:
     changed, fewer = only_a + only_b, min(only_a, only_b)
-    tail = sum(comb(changed, k) for k in range(fewer + 1)) / 2**changed
-    assert mcnemar(Paired(100, only_a, only_b, 9)) == pytest.approx(min(1, 2 * tail))
+    below = sum(comb(changed, k) for k in range(fewer)) + comb(changed, fewer) / 2
+    assert mcnemar(Paired(100, only_a, only_b, 9)) == pytest.approx(2 * below / 2**changed)
     assert mcnemar(Paired(0, only_b, only_a, 1)) == mcnemar(Paired(100, only_a, only_b, 9))
+
+
+def test_test_and_interval_seldom_contradict_each_other() -> None:
+    """Where they do, p is a little below 0.05 and the interval ends next to 0."""
+    splits = [(a, n - a) for n in range(10, 120) for a in range(n // 2 + 1)]
+    apart = []
+    for only_a, only_b in splits:
+        counts = Paired(500 - only_a - only_b, only_a, only_b, 0)
+        p, (low, _) = mcnemar(counts), difference_interval(counts)
+        if (p < 0.05) != (low > 0):
+            apart.append(p)
+    assert len(apart) < 0.003 * len(splits)
+    assert all(0.035 < p < 0.05 for p in apart)
 
 
 def test_where_no_image_changed_nothing_tells_two_networks_apart() -> None:
