@@ -112,7 +112,7 @@ def test_scores_and_a_temperature_that_do_not_exist_are_absent(clone: Path, tmp_
         (clone / f"plots/{name}.png").unlink()
     said = run(clone, sys.executable, "-m", "stages.evaluate").stdout
     assert (
-        "no temperature is fitted, because the 40 validation images are classified too badly"
+        "no temperature is fitted, because the 40 validation images are too surely classified wrong"
         in said
     )
     metrics = json.loads((clone / "metrics/evaluate.json").read_text())

@@ -55,9 +55,9 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         return F.cross_entropy(logits.double() / np.exp(log_temperature), labels).item()
 
     if slope(logits, labels, HOTTEST) <= 0:
-        raise NoTemperature("are classified too badly: it would be above 20")
+        raise NoTemperature("are too surely classified wrong: it would be above 20")
     if slope(logits, labels, COLDEST) >= 0:
-        raise NoTemperature("are classified too well: it would be below 0.05")
+        raise NoTemperature("are too well classified: it would be below 0.05")
     best = minimize_scalar(loss, bounds=(COLDEST, HOTTEST), method="bounded").x
     if (error := standard_error(logits, best)) > MAX_ERROR:
         needed = float(f"{len(labels) * (error / MAX_ERROR) ** 2:.2g}")

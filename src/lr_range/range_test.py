@@ -1,7 +1,7 @@
 """The learning-rate range test (Smith 2015, arXiv 1506.01186) on torch-lr-finder.
 
 Exponential: the training loss of each step while the rate rises exponentially. Linear: the
-validation loss after each step while it rises linearly, Smith's own form.
+validation loss after each step while it rises linearly, as in Smith's, who reads the accuracy.
 """
 
 import contextlib

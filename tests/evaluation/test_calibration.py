@@ -144,7 +144,7 @@ def test_the_temperature_has_the_least_cross_entropy(scale: float) -> None:
 def test_images_that_are_all_right_tell_no_temperature(gap: float, images: int) -> None:
     labels = torch.arange(images) % 10
     logits = gap * F.one_hot(labels, 10) + 0.001 * torch.randn(10)
-    with pytest.raises(NoTemperature, match=r"^are classified too well: it would be below 0.05$"):
+    with pytest.raises(NoTemperature, match=r"^are too well classified: it would be below 0.05$"):
         fit_temperature(logits, labels)
 
 
@@ -153,7 +153,9 @@ def test_images_that_are_wrong_tell_no_temperature(one_class: bool) -> None:
     labels = torch.arange(100) % 10
     told = 0 * labels if one_class else (labels + 1) % 10
     logits = 9.0 * F.one_hot(told, 10)
-    with pytest.raises(NoTemperature, match=r"^are classified too badly: it would be above 20$"):
+    with pytest.raises(
+        NoTemperature, match=r"^are too surely classified wrong: it would be above 20$"
+    ):
         fit_temperature(logits, labels)
 
 

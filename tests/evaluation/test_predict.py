@@ -75,7 +75,7 @@ def test_the_temperature_is_none_where_images_tell_none(
     assert capsys.readouterr().out == ""
     assert held_out_temperature(trained, split) is None
     assert capsys.readouterr().out == (
-        "no temperature is fitted, because the 90 validation images are classified too well: it "
+        "no temperature is fitted, because the 90 validation images are too well classified: it "
         "would be below 0.05\n"
     )
     trained, split = brightness([0, 1, 2] * 30, [0, 1, 2] * 20 + [1, 2, 0] * 10)
