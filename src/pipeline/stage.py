@@ -23,7 +23,7 @@ from src.pipeline.files import sha256_file
 from src.pipeline.lock import NOTHING, read_lock
 from src.pipeline.params import Params
 from src.pipeline.read_params import load_params
-from src.pipeline.stop import Stopped
+from src.pipeline.stop import Stopped, end_with_dvc
 
 Inputs = dict[str, Any]
 STARTED = time.perf_counter()
@@ -110,6 +110,7 @@ def check_unchanged(name: str, before: Inputs) -> None:
 def run_stage(name: str, main: Callable[[Params, Inputs], None]) -> None:
     """Run `main(params, inputs)`; a fault of the user's becomes a sentence and status 1."""
     print_any_letter()
+    end_with_dvc(name)
     try:
         load_params()  # Its sentences say more than those of read_inputs.
         inputs = read_inputs(name)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import threading
 import time
 from types import FrameType, TracebackType
 
@@ -11,6 +13,13 @@ PARENT = os.getppid()
 BY_DVC = "DVC_STAGE" in os.environ
 # `timeout` signals its child and then the whole group: that is one request, not two.
 ONE_REQUEST_S = 1.0
+WATCH_S = 0.5
+ENDED = "stopped because the dvc that started it has ended"
+
+
+def orphaned() -> bool:
+    """Whether dvc has died: an orphan gets another parent, and nobody waits for its result."""
+    return BY_DVC and os.getppid() != PARENT
 
 
 class Stopped(Exception):
@@ -28,7 +37,10 @@ class StopRequest:
     A further signal more than a second after the first ends the process at once.
     """
 
+    entered = False
+
     def __enter__(self) -> "StopRequest":
+        StopRequest.entered = True
         self.received: int | None = None
         self.at = 0.0
         self.previous = {s: signal.signal(s, self.note) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -41,6 +53,7 @@ class StopRequest:
         trace: TracebackType | None,
     ) -> None:
         self.restore()
+        StopRequest.entered = False
 
     def note(self, number: int, _: FrameType | None) -> None:
         if self.received is None:
@@ -58,6 +71,23 @@ class StopRequest:
         if self.received is not None:
             name = signal.Signals(self.received).name
             raise Stopped(f"stopped by {name}", 128 + self.received)
-        # An orphan gets another parent: dvc was killed, and nobody waits for a result.
-        if BY_DVC and os.getppid() != PARENT:
-            raise Stopped("stopped because the dvc that started it has ended", 1)
+        if orphaned():
+            raise Stopped(ENDED, 1)
+
+
+def end_with_dvc(name: str) -> None:
+    """From now on end this process where dvc has died, but not while a StopRequest is entered.
+
+    It would go on for minutes, and write its results over those of the next run.
+    """
+
+    def watch() -> None:
+        while StopRequest.entered or not orphaned():
+            time.sleep(WATCH_S)
+        try:
+            print(f"{name}: {ENDED}; nothing is recorded", file=sys.stderr, flush=True)
+        finally:
+            os._exit(1)
+
+    if BY_DVC:
+        threading.Thread(target=watch, daemon=True).start()

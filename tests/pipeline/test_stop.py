@@ -74,6 +74,50 @@ def test_a_parent_that_died_during_start_up_is_missed(tmp_path: Path) -> None:
     assert said.read_text() == "stopped because the dvc that started it has ended"
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_stage_ends_with_its_dvc(waits: bool, tmp_path: Path) -> None:
+    """It would write over the next run's results. A training ends by itself, with a checkpoint."""
+    child = """if True:
+        import sys, time
+        from contextlib import nullcontext
+        from pathlib import Path
+        from src.pipeline.stop import StopRequest, end_with_dvc
+        end_with_dvc("evaluate")
+        with StopRequest() if sys.argv[2] == "True" else nullcontext():
+            print("begun", flush=True)
+            time.sleep(3)
+            Path(sys.argv[1]).write_text("results of a run that nobody waits for")
+    """
+    parent = """if True:
+        import subprocess, sys
+        with open(sys.argv[4], "wb") as err:
+            child = subprocess.Popen(
+                [sys.executable, "-c", *sys.argv[1:4]], stdout=subprocess.PIPE, stderr=err
+            )
+        child.stdout.readline()
+        print(child.pid)
+    """
+    results, said = tmp_path / "results", tmp_path / "said"
+    command = [sys.executable, "-c", parent, child, str(results), str(waits), str(said)]
+    env = {**os.environ, "DVC_STAGE": "evaluate"}
+    pid = int(subprocess.run(command, cwd=ROOT, check=True, env=env, stdout=subprocess.PIPE).stdout)
+    deadline = time.monotonic() + 60
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(pid)
+    assert results.exists() == waits
+    sentence = "evaluate: stopped because the dvc that started it has ended; nothing is recorded\n"
+    assert said.read_text() == ("" if waits else sentence)
+
+
+def is_running(pid: int) -> bool:
+    """A process that has ended may stay as a zombie where nobody asks for its status."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def test_a_stage_started_by_hand_outlives_its_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     """As under nohup: there is no dvc that waits for its result."""
     monkeypatch.setattr("src.pipeline.stop.PARENT", -1)
