@@ -19,15 +19,21 @@ from src.pipeline.errors import InputError
 ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)(\d)([af]?)")
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
+# More threads than this are a slip of the hand, and torch may hang on them.
+MOST = 1024
 
 
 def whole_number(name: str) -> int | None:
-    """An environment variable that must be above 0; None where it is unset."""
+    """An environment variable from 1 to MOST; None where it is unset."""
     text = os.environ.get(name)
     if text is None:
         return None
-    if not text.isdecimal() or int(text) == 0:
+    digits = text.lstrip("0")
+    if not text.isdecimal() or not digits:
         raise InputError(f"{name}: {text!r} is not a whole number above 0 (environment variable)")
+    # Python refuses to read a number of thousands of digits.
+    if len(digits) > len(str(MOST)) or int(digits) > MOST:
+        raise InputError(f"{name}: {text} is more than {MOST:,} (environment variable)")
     return int(text)
 
 

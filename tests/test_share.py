@@ -180,6 +180,17 @@ def test_jobs_must_be_a_number(text: str, monkeypatch: pytest.MonkeyPatch) -> No
         share.own_cores()
 
 
+@pytest.mark.parametrize("text", ["1025", "100000000000", "9" * 5000])
+def test_more_threads_than_any_machine_has_are_refused(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THREADS", text)
+    with pytest.raises(InputError, match=f"^THREADS: {text} is more than 1,024"):
+        share.whole_number("THREADS")
+    monkeypatch.setenv("THREADS", "1024")
+    assert share.whole_number("THREADS") == 1024
+
+
 @pytest.fixture
 def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of the locks on a machine with two GPUs, of which this process has none yet."""

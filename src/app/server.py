@@ -112,6 +112,9 @@ def predict_with(classifier: Classifier) -> Handler:
             content = await request.read()
             work = partial(answer, classifier, content, name)
             return web.json_response(await asyncio.get_running_loop().run_in_executor(alone, work))
+        # Whoever has gone away gets no answer, and the terminal no traceback.
+        except (ConnectionError, web.RequestPayloadError):
+            return fault(400, f"{name}: did not arrive whole; send it again")
         except web.HTTPRequestEntityTooLarge:
             return fault(413, f"{name}: has more than {MAX_BYTES // 2**20} MB; make it smaller")
         except InputError as error:

@@ -74,7 +74,7 @@ def sentence(error: Any, path: Path) -> str:
 def load_params(path: Path = Path("params.yaml")) -> Params:
     """The checked values of params.yaml; InputError with a line for each fault."""
     try:
-        values = Loader(path.read_text()).get_single_data()
+        values = Loader(path.read_text(encoding="utf-8")).get_single_data()
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); run this where {path} is"

@@ -67,8 +67,8 @@ def read_inputs(name: str) -> Inputs:
     Raises InputError where one of them cannot be read.
     """
     try:
-        stage = yaml.safe_load(paths.PIPELINE.read_text())["stages"][name]
-        params = yaml.safe_load(paths.PARAMS.read_text())
+        stage = yaml.safe_load(paths.PIPELINE.read_text(encoding="utf-8"))["stages"][name]
+        params = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))
         files = [file for dep in stage["deps"] for file in files_of(filled_in(dep, params))]
         inputs: Inputs = {str(file): sha256_file(file) for file in files}
         for key in stage["params"]:

@@ -209,6 +209,8 @@ def _reason(error: Exception, timeout_s: float) -> str:
         return f"the server answered with status {error.response.status_code}"
     if isinstance(error, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError):
         return f"the server sent nothing for {timeout_s:g} s ({GO_ON})"
+    if isinstance(error, requests.exceptions.InvalidURL | urllib3.exceptions.LocationValueError):
+        return "is no address that can be asked"
     if isinstance(error, urllib3.exceptions.HTTPError):
         return f"the connection was cut before the end of the file ({GO_ON})"
     return f"cannot be reached ({type(error).__name__})"

@@ -17,12 +17,19 @@ __all__ = ["photos", "weights"]
 
 
 @pytest.fixture(scope="session")
-def url(weights: Path) -> Iterator[str]:
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the server writes to stderr."""
+    return tmp_path_factory.mktemp("app") / "stderr"
+
+
+@pytest.fixture(scope="session")
+def url(weights: Path, terminal: Path) -> Iterator[str]:
     """The address that `python -m src.app` prints; it runs meanwhile, and ends well."""
     command = [sys.executable, "-m", "src.app", "--port", "0", "--weights", str(weights)]
-    server = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ}, stdout=subprocess.PIPE, text=True
-    )
+    with terminal.open("wb") as err:
+        server = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ}, stdout=subprocess.PIPE, stderr=err, text=True
+        )
     assert server.stdout
     lines = iter(server.stdout.readline, "")
     yield next(line for line in lines if line.startswith("Open http")).split()[1]

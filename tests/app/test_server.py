@@ -3,7 +3,9 @@
 import asyncio
 import base64
 import io
+import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,25 @@ def test_what_is_no_picture_gets_a_sentence(url: str) -> None:
     assert status == 422
     assert answer["error"].startswith("bomb.png: has 20,000×20,000 pixels, more than")
     assert post(url, b"")[0] == 422
+
+
+def test_a_body_that_does_not_arrive_whole_gets_a_sentence(url: str) -> None:
+    headers = {"X-Name": "photo.png", "Content-Encoding": "gzip"}
+    answer = requests.post(f"{url}predict", data=b"no gzip", headers=headers, timeout=60)
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "photo.png: did not arrive whole; send it again"
+
+
+def test_who_goes_away_leaves_no_traceback(url: str, terminal: Path) -> None:
+    before = terminal.read_text()
+    host = url.removeprefix("http://").rstrip("/")
+    name, port = host.split(":")
+    with socket.create_connection((name, int(port))) as gone:
+        head = f"POST /predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: 99\r\n\r\n"
+        gone.sendall(head.encode() + b"abc")
+    time.sleep(0.3)
+    assert requests.get(url, timeout=60).status_code == 200
+    assert terminal.read_text() == before
 
 
 def test_too_large_a_file_gets_a_sentence(url: str) -> None:
