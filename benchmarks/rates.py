@@ -51,6 +51,8 @@ def suggestions(params: Params, seed: int, data: TrainingData) -> dict[str, floa
     params = params.model_copy(update={"seed": seed})
     model = build_model(params.model.arch, len(data.classes), seed)
     found = range_test(model, data, params.lr_find, settings_of(params))
+    if found.fault:
+        raise InputError(found.fault)
     return found.measured | {name: found.rates[name] for name in ("base_lr", "max_lr")}
 
 

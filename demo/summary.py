@@ -22,12 +22,12 @@ The real thing, on CIFAR-10, from the folder above: make repro, or on a CPU: mak
 def summary(metrics: dict[str, Any]) -> str:
     """The demo's last lines, from the metrics of its stages."""
     found, train, test, why = (metrics[stage] for stage in STAGES)
+    bounds = f"bounds {found['base_lr']:g} to {found['max_lr']:g}" if found else "no rate"
     layer = max(name for name in why if not name.endswith("_error"))
     return (
         f"Test accuracy {test['top1']:.1%} on images the network had never seen "
         f"({train['epochs']} epochs, {train['precision']}).\n"
-        f"The range test gave bounds {found['base_lr']:g} to {found['max_lr']:g}; "
-        f"training peaked at {train['lr']:g}.\n"
+        f"The range test gave {bounds}; training peaked at {train['lr']:g}.\n"
         f"Grad-CAM's maps at {layer} lead those of other images of the same class by "
         f"{why[layer]:.2f} ± {why[layer + '_error']:.2f}\n"
         f"in log-odds: how much more the prediction rests on the pixels that they name.\n\n{NEXT}"

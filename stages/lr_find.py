@@ -30,7 +30,9 @@ def main(params: Params, _: Inputs) -> None:
     draw_lr_find(paths.PLOTS / "lr_find.png", found, smoothed, params.lr_find.mode)
     originals, draws, labels = draw_examples(data.train, settings.augment)
     draw_augmentation(paths.PLOTS / "augmentation.png", originals, draws, labels, data.classes)
-    print(", ".join(f"{name} {rate:g}" for name, rate in found.rates.items()))
+    # A number in train.lr needs none of them, so this is not the end of the pipeline.
+    rates = ", ".join(f"{name} {rate:g}" for name, rate in found.rates.items())
+    print(rates or f"no rate is found: {found.fault}")
 
 
 if __name__ == "__main__":

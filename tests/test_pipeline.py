@@ -101,6 +101,23 @@ def test_the_temperature_comes_from_the_validation_images(clone: Path) -> None:
     assert on_test is None or metrics["temperature"] != pytest.approx(on_test, rel=1e-3)
 
 
+@pytest.mark.slow
+def test_a_number_trains_where_the_range_test_finds_no_rate(clone: Path) -> None:
+    values = tiny_values()
+    values["lr_find"]["exponential"] = {"start_lr": 1e-9, "end_lr": 1e-8}
+    values["train"] |= {"lr": "slide", "epochs": 1}
+    write_params(clone, values)
+    found = run(clone, "dvc", "repro", "lr_find").stdout
+    assert "no rate is found: the loss " in found
+    assert json.loads((clone / "metrics/lr_find.json").read_text()) == {}
+    refused = run(clone, "dvc", "repro", "evaluate", check=False)
+    assert refused.returncode != 0
+    assert "error in train: train.lr: slide cannot be had" in refused.stdout + refused.stderr
+    write_params(clone, values | {"train": values["train"] | {"lr": 0.01}})
+    run(clone, "dvc", "repro", "evaluate")
+    run(clone, "dvc", "plots", "show", "--json")
+
+
 def test_scores_and_a_temperature_that_do_not_exist_are_absent(clone: Path, tmp_path: Path) -> None:
     """A network that says the same of every image; the pictures and DVC's chart are drawn."""
     weights = clone / "models/model.safetensors"

@@ -38,26 +38,39 @@ def build_lr_find(found: Found, smoothed: Curve, mode: str) -> Figure:
     """
     figure = new_figure(10, 5)
     axes = figure.subplots()
-    rates = {name: plain(rate) for name, rate in found.rates.items()}
-    low, high = found.measured["base_lr"], found.measured["max_lr"]
-    band = f"base_lr {rates['base_lr']} to max_lr {rates['max_lr']}"
-    axes.axvspan(low, high, color=BLUE, alpha=0.1, linewidth=0, label=band)
+    if found.rates:
+        draw_band(axes, found)
     dots: dict[str, Any] = {"color": GREY, "alpha": 0.5, "markersize": 4}
     axes.plot(found.lrs, found.losses, ".", label="loss at each step", **dots)
     axes.plot(found.lrs, smoothed, color=BLUE, linewidth=2, label="smoothed")
+    if found.rates:
+        mark_rates(axes, found, smoothed)
+    kind = "training" if mode == "exponential" else "validation"
+    axes.set(title=f"Learning rate range test, {mode}", ylabel=f"{kind} loss")
+    axes.set(xlabel="learning rate")
+    if len(found.losses):
+        axes.set_ylim(loss_limits(found.losses, smoothed))
+        scale_lr_axis(axes, found.lrs, mode)
+    title = "marked as read, named as rounded" if found.rates else "no rate is found"
+    figure.legend(loc="outside right upper", title=title)
+    return figure
+
+
+def draw_band(axes: Axes, found: Found) -> None:
+    low, high = found.measured["base_lr"], found.measured["max_lr"]
+    rounded = [plain(found.rates[name]) for name in ("base_lr", "max_lr")]
+    label = "base_lr {} to max_lr {}".format(*rounded)
+    axes.axvspan(low, high, color=BLUE, alpha=0.1, linewidth=0, label=label)
+
+
+def mark_rates(axes: Axes, found: Found, smoothed: Curve) -> None:
     # Marks are hollow, so that all of them show where they coincide.
     look: dict[str, Any] = {"markersize": 9, "fillstyle": "none", "markeredgewidth": 1.8}
     for (name, marker), color in zip(MARKERS.items(), COLORS, strict=True):
         measured = found.measured[name]
         loss = np.interp(measured, found.lrs, smoothed)
-        label = f"{name} {rates[name]}"
+        label = f"{name} {plain(found.rates[name])}"
         axes.plot(measured, loss, marker, color=color, label=label, zorder=5, **look)
-    kind = "training" if mode == "exponential" else "validation"
-    axes.set(title=f"Learning rate range test, {mode}", ylabel=f"{kind} loss")
-    axes.set(xlabel="learning rate", ylim=loss_limits(found.losses, smoothed))
-    scale_lr_axis(axes, found.lrs, mode)
-    figure.legend(loc="outside right upper", title="marked as read, named as rounded")
-    return figure
 
 
 def scale_lr_axis(axes: Axes, lrs: Curve, mode: str) -> None:

@@ -17,7 +17,6 @@ from src.lr_range.trend import (
     start_level,
     step_noise,
 )
-from src.pipeline.errors import InputError
 
 # A fall is believed when it exceeds this fraction of the starting loss and this many deviations
 # of the step noise (more where points are few): at most 1 in 100 flat noisy curves passes.
@@ -27,6 +26,10 @@ MIN_FALL_IN_NOISE = 3.0
 # is this fraction as fast as over the whole. Of a sigmoid 90% are done at that speed: max_lr then
 # lies at the end of the range or beyond it. Chosen on noisy curves (tests/lr_range/test_curve.py).
 STILL_FALLING = 0.5
+
+
+class NoFall(Exception):
+    """No rate can be read off a curve: a sentence that says why, and what to change."""
 
 
 class Fall(NamedTuple):
@@ -41,7 +44,7 @@ def find_fall(lrs: ArrayLike, losses: ArrayLike, mode: str) -> Fall:
     """The first fall at least half as deep as the deepest; a re-fall after a blow-up is not it.
 
     lrs: (n,) increasing, positive; losses: (n,) raw, per step; mode: exponential or linear, whose
-    range in params.yaml the errors name. Raises InputError for a curve that holds too few finite
+    range in params.yaml the errors name. Raises NoFall for a curve that holds too few finite
     losses or no believable fall, or that the end of the range cuts off while it falls.
     """
     lr, loss = finite_part(lrs, losses)
@@ -115,8 +118,8 @@ def _lowest(fall: Fall) -> float:
 
 def _refuse_short(lr: Curve, mode: str) -> None:
     if len(lr) < MIN_POINTS:
-        raise InputError(
-            f"lr_find: the loss blew up after {len(lr)} steps, and {MIN_POINTS} are needed; "
+        raise NoFall(
+            f"the loss blew up after {len(lr)} steps, and {MIN_POINTS} are needed; "
             f"lower {_too_high(mode)} or raise lr_find.num_iter (params.yaml)"
         )
 
@@ -130,12 +133,12 @@ def _refuse_flat(losses: Curve, drop: float, mode: str) -> None:
     if drop > need:
         return
     rises = start_level(losses[::-1]) - start_level(losses) > need
-    seen = "only rises" if rises else "is flat"
+    seen = "rises" if rises else "is flat"
     raised = f"raise lr_find.{mode}.end_lr or lr_find.num_iter"
     mend = f"lower {_too_high(mode)}" if rises else raised
-    raise InputError(
-        f"lr_find: the loss {seen}: it falls by {drop:.3g}, and less than {need:.3g} cannot be "
-        f"told from its noise; {mend} (params.yaml)"
+    raise NoFall(
+        f"the loss {seen}: it falls by {drop:.3g} at most, and less than {need:.3g} cannot be told "
+        f"from its noise; {mend} (params.yaml)"
     )
 
 
@@ -158,9 +161,8 @@ def _refuse_cut_off(fall: Fall, lrs: Curve, losses: Curve, mode: str) -> None:
     late = max(5, len(losses) // 8, int((rates > rates[-1] - width / 2).sum()))
     slope = np.polyfit(rates[-late:], capped(losses)[-late:], 1)[0]
     if -slope > STILL_FALLING * speed:
-        raise InputError(
-            f"lr_find: the loss is still falling at {lrs[-1]:g}: "
-            f"raise lr_find.{mode}.end_lr (params.yaml)"
+        raise NoFall(
+            f"the loss is still falling at {lrs[-1]:g}; raise lr_find.{mode}.end_lr (params.yaml)"
         )
 
 

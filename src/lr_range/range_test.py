@@ -21,7 +21,7 @@ from src.data.normalize import EVAL_BATCH, Normalize, resize
 from src.data.records import Split
 from src.data.split import sample
 from src.device import DTYPES, autocast, memory_for
-from src.lr_range.curve import bounds, find_fall, snap, suggest
+from src.lr_range.curve import NoFall, bounds, find_fall, snap, suggest
 from src.lr_range.trend import Curve, blown_up, finite_part
 from src.pipeline.params import LinearRange, LrFind, Range
 from src.pipeline.progress import progress
@@ -43,13 +43,14 @@ class Found:
 
     lrs, losses: the finite part of the curve, a value a step; measured: steep, valley, minimum,
     slide, base_lr and max_lr as read off it; rates: the same, each rounded to 1, 2 or 5 × 10^k
-    inside the tested range.
+    inside the tested range. Where none can be read both are empty, and `fault` says why.
     """
 
     lrs: Curve
     losses: Curve
     measured: dict[str, float]
     rates: dict[str, float]
+    fault: str = ""
 
 
 class BlownUp(Exception):
@@ -93,7 +94,7 @@ class Prepared(nn.Module):
 def range_test(model: nn.Module, data: TrainingData, find: LrFind, settings: Settings) -> Found:
     """Raise the rate over the range of lr_find.mode, say where that ended, and read the curve.
 
-    `model` comes back as it went in. Raises InputError for a curve without a usable fall.
+    `model` comes back as it went in.
     """
     train, device, linear = settings.train, settings.device, find.mode == "linear"
     span = tested_range(find)
@@ -173,8 +174,12 @@ def validation_loader(
 
 def read_curve(lrs: list[float], losses: list[float], find: LrFind) -> Found:
     """The rates of a raw curve."""
-    fall, span = find_fall(lrs, losses, find.mode), tested_range(find)
+    span, finite = tested_range(find), finite_part(lrs, losses)
+    try:
+        fall = find_fall(lrs, losses, find.mode)
+    except NoFall as why:
+        return Found(*finite, {}, {}, str(why))
     base_lr, max_lr = bounds(fall)
     measured = {**suggest(fall), "base_lr": base_lr, "max_lr": max_lr}
     rates = {name: snap(rate, span.start_lr, span.end_lr) for name, rate in measured.items()}
-    return Found(*finite_part(lrs, losses), measured, rates)
+    return Found(*finite, measured, rates)

@@ -20,11 +20,12 @@ def finite_part(lrs: ArrayLike, losses: ArrayLike) -> tuple[Curve, Curve]:
 def smooth(losses: ArrayLike) -> Curve:
     """The trend of the loss, a blow-up capped just above the starting level.
 
-    losses: (n,) finite, n >= MIN_POINTS. Returns (n,).
+    losses: (n,) finite. Returns (n,); as they are where they are fewer than MIN_POINTS.
     An exponential average looks back only: it lags, and every reading moves to larger rates.
     A local linear fit looks both ways and stays unbiased at the ends (Cleveland 1979).
     """
-    return local_linear(capped(np.asarray(losses, np.float64)))
+    values = np.asarray(losses, np.float64)
+    return local_linear(capped(values)) if len(values) >= MIN_POINTS else values
 
 
 def blown_up(losses: ArrayLike) -> bool:

@@ -14,6 +14,7 @@ from src.pipeline.files import read_json
 from src.pipeline.params import Stop, Train
 
 Scheduler = CosineAnnealingLR | CyclicLR | OneCycleLR | ReduceLROnPlateau
+SAY_WHY = "`dvc repro -f -s lr_find`"
 FOUND = ("steep", "valley", "minimum", "slide", "base_lr", "max_lr")
 
 
@@ -27,10 +28,13 @@ class Rates:
 
 
 def read_rates(path: Path) -> dict[str, float]:
-    """The rates that lr_find found, by name; InputError where the file does not hold them."""
+    """The rates that lr_find found, by name; none where its curve told none.
+
+    Raises InputError where the file is damaged.
+    """
     mend = remake("lr_find")
     found = read_json(path, mend)
-    for name in FOUND:
+    for name in FOUND if found else ():
         rate = found.get(name)
         if not isinstance(rate, float) or not 0 < rate < math.inf:
             raise InputError(f"{path}: {name} is {rate!r}, not a rate above 0; {mend}")
@@ -40,9 +44,10 @@ def read_rates(path: Path) -> dict[str, float]:
 def resolve_rates(train: Train, found: Mapping[str, float]) -> Rates:
     """The rates of train.schedule, from params.yaml's numbers and lr_find's `found` by name.
 
-    Raises InputError for a plateau or a cycle whose lowest rate is not below its highest.
+    Raises InputError for a plateau or a cycle whose lowest rate is not below its highest, and for
+    a name where lr_find found none.
     """
-    peak = found[train.lr] if isinstance(train.lr, str) else train.lr
+    peak = rate_of("train.lr", train.lr, found)
     if train.schedule == "one_cycle":
         cycle = train.one_cycle
         return Rates(peak * cycle.start_factor, peak, peak * cycle.end_factor)
@@ -56,14 +61,25 @@ def resolve_rates(train: Train, found: Mapping[str, float]) -> Rates:
         return Rates(peak, peak, floor)
     if train.schedule != "cyclic":
         return Rates(peak, peak, 0.0)
-    base = train.cyclic.base_lr
-    floor = found[base] if isinstance(base, str) else base
+    floor = rate_of("train.cyclic.base_lr", train.cyclic.base_lr, found)
     if floor >= peak:
         raise InputError(
             f"train.lr: {peak:g} is not above train.cyclic.base_lr, {floor:g}, between which "
             "train.schedule: cyclic goes up and down (params.yaml)"
         )
     return Rates(floor, peak, floor)
+
+
+def rate_of(key: str, value: str | float, found: Mapping[str, float]) -> float:
+    """A parameter's number, or the rate that it names."""
+    if not isinstance(value, str):
+        return value
+    if value not in found:
+        raise InputError(
+            f"{key}: {value} cannot be had, because the range test found no rate (its curve: "
+            f"plots/lr_find.png; {SAY_WHY} says why); set a number, or mend the test (params.yaml)"
+        )
+    return found[value]
 
 
 def stalled(losses: Sequence[float], stop: Stop) -> bool:

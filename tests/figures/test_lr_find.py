@@ -23,6 +23,9 @@ DRAWING = (lr_find.build_lr_find, lr_find.draw_lr_find)
 CASES = {
     "exponential": Case(*DRAWING, (FOUND, SMOOTHED, "exponential")),
     "linear": Case(*DRAWING, (FOUND, SMOOTHED, "linear")),
+    "no rate": Case(*DRAWING, (Found(LRS, SMOOTHED, {}, {}, "why"), SMOOTHED, "exponential")),
+    "one point": Case(*DRAWING, (Found(LRS[:1], LRS[:1], {}, {}, "why"), LRS[:1], "exponential")),
+    "no point": Case(*DRAWING, (Found(LRS[:0], LRS[:0], {}, {}, "why"), LRS[:0], "exponential")),
 }
 
 

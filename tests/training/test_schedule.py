@@ -143,6 +143,22 @@ def test_rates_that_lr_find_did_not_write_are_refused(
         read_rates(tmp_path / "lr_find.json")
 
 
+def test_where_the_range_test_found_no_rate_only_a_number_is_taken(tmp_path: Path) -> None:
+    write_json(tmp_path / "lr_find.json", {})
+    found = read_rates(tmp_path / "lr_find.json")
+    assert found == {}
+    assert resolve_rates(params(lr=0.3).train, found).peak == 0.3
+    with pytest.raises(
+        InputError, match=r"^train\.lr: slide cannot be had, because the range test"
+    ):
+        resolve_rates(params(lr="slide").train, found)
+    cyclic = {"base_lr": "base_lr", "period_epochs": 2}
+    with pytest.raises(
+        InputError, match=r"^train\.cyclic\.base_lr: base_lr cannot be had, because"
+    ):
+        resolve_rates(params(lr=0.3, schedule="cyclic", cyclic=cyclic).train, found)
+
+
 @pytest.mark.parametrize("schedule", ["plateau", "cosine", "one_cycle", "cyclic"])
 @pytest.mark.parametrize("name", ["slide", "steep", "valley", "minimum", "max_lr"])
 def test_each_schedule_takes_the_rate_that_is_named(schedule: str, name: str) -> None:
