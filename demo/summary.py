@@ -23,14 +23,18 @@ def summary(metrics: dict[str, Any]) -> str:
     """The demo's last lines, from the metrics of its stages."""
     found, train, test, why = (metrics[stage] for stage in STAGES)
     bounds = f"bounds {found['base_lr']:g} to {found['max_lr']:g}" if found else "no rate"
-    layer = max(name for name in why if not name.endswith("_error"))
+    # By name the last layer; none where the test images were too few.
+    maps = "".join(
+        f"Grad-CAM's maps at {layer} lead those of other images of the same class by "
+        f"{why[layer]:.2f} ± {why[layer + '_error']:.2f}\n"
+        "in log-odds: how much more the prediction rests on the pixels that they name.\n"
+        for layer in sorted(name for name in why if not name.endswith("_error"))[-1:]
+    )
     return (
         f"Test accuracy {test['top1']:.1%} on images the network had never seen "
         f"({train['epochs']} epochs, {train['precision']}).\n"
         f"The range test gave {bounds}; training peaked at {train['lr']:g}.\n"
-        f"Grad-CAM's maps at {layer} lead those of other images of the same class by "
-        f"{why[layer]:.2f} ± {why[layer + '_error']:.2f}\n"
-        f"in log-odds: how much more the prediction rests on the pixels that they name.\n\n{NEXT}"
+        f"{maps}\n{NEXT}"
     )
 
 

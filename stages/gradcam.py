@@ -9,7 +9,7 @@ def main(params: Params, _: Inputs) -> None:
     from src.explanation.choose import confused_pairs
     from src.explanation.examples import class_rows, mistake_rows, pair_rows, sample_rows
     from src.explanation.faithfulness import measure
-    from src.explanation.leads import metrics_of
+    from src.explanation.leads import headline, metrics_of
     from src.explanation.sanity import cascade_correlations
     from src.explanation.subject import load_subject
     from src.explanation.tables import pair_table, tables
@@ -43,7 +43,7 @@ def main(params: Params, _: Inputs) -> None:
     draw_sanity(plots / "sanity.png", checks)
     metrics = metrics_of(found.leads)
     write_json(paths.metrics("gradcam"), metrics)
-    print(", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    print(headline(metrics))
 
 
 if __name__ == "__main__":

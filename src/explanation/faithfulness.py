@@ -23,7 +23,6 @@ from src.explanation.imputation import Images, fills
 from src.explanation.leads import CONTROLS, OWN, SAME_CLASS, Lead, Point, leads_of, points_of
 from src.explanation.maps import own_and_others
 from src.network.weights import Trained
-from src.pipeline.errors import InputError
 from src.pipeline.progress import progress
 
 # The same draws in every run, so that two networks are compared on the same pixels.
@@ -33,7 +32,7 @@ MEND = "lower gradcam.faithfulness_images (params.yaml)"
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """What was measured, over how many images."""
+    """What was measured, over how many images; 0 where nothing could be."""
 
     images: int
     points: Sequence[Point]
@@ -60,14 +59,12 @@ def measure(
     shown, in the order of a map (Petsiuk et al. 2018). Removed pixels are blurred, or imputed
     from their neighbours (Rong et al. 2022). The controls, on the same images: the mean map
     of other images of the same predicted class, blobs of the layer's own resolution, pixels in
-    random order, edges. Raises InputError where fewer than two images have such others.
+    random order, edges. Nothing is measured where fewer than two images have such others, as
+    where each class has one test image and the network is right.
     """
     rows = comparable(predicted, count)
     if len(rows) < 2:
-        raise InputError(
-            "faithfulness needs two test images of one predicted class, and there are none; "
-            "use more test images"
-        )
+        return Faithfulness(0, [], [])
     draws = np.random.default_rng(SEED)
     chosen = others_of_class(predicted, rows, others, SEED)
     maps = own_and_others(trained, list(sizes), test, predicted, rows, chosen, method)

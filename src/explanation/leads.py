@@ -87,3 +87,8 @@ def metrics_of(leads: Sequence[Lead]) -> dict[str, float]:
         if each.control == SAME_CLASS:
             found |= {each.layer: each.lead, f"{each.layer}_error": each.error}
     return found
+
+
+def headline(metrics: Mapping[str, float]) -> str:
+    said = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    return said or "faithfulness is not measured: no two test images have one predicted class"

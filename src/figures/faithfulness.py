@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -20,8 +21,10 @@ from src.figures.style import (
     VERMILLION,
     drawn,
     new_figure,
+    new_sheet,
     short,
     thousands,
+    words,
 )
 
 if TYPE_CHECKING:
@@ -31,6 +34,10 @@ if TYPE_CHECKING:
     from src.explanation.sanity import Check
 
 OWN = "own map"
+NOTHING = (
+    "Faithfulness was not measured: no two test images have one predicted class.\n"
+    "Use more test images."
+)
 # Colour, line and marker of each map, so that no two look alike in grey either.
 LOOKS: Mapping[str, tuple[str, str, str]] = {
     OWN: (BLUE, "-", "o"),
@@ -49,7 +56,14 @@ WAYS = {
 
 
 def build_faithfulness(found: Faithfulness) -> Figure:
-    """For each layer four curves of its maps and of the controls; below them the leads."""
+    """For each layer four curves of its maps and of the controls; below them the leads.
+
+    Words where nothing was measured.
+    """
+    if not found.images:
+        figure = new_sheet(900, 200)
+        words(figure, NOTHING, 450, 100, ha="center", va="center", linespacing=1.8)
+        return figure
     layers = list(dict.fromkeys(point.layer for point in found.points))
     figure = new_figure(max(2.4 * len(layers), 6) + 1.2, 12.3)
     ratios = [0.15, *[1] * len(WAYS), 1.6]
@@ -129,11 +143,11 @@ def build_sanity(checks: Sequence[Check]) -> Figure:
     for number, layer in enumerate(dict.fromkeys(each.layer for each in checks)):
         colour, marker = SERIES[number % len(SERIES)]
         of_layer = [each for each in checks if each.layer == layer]
-        told = [each for each in of_layer if each.correlation is not None]
+        # None becomes NaN, which leaves a gap in the line.
+        values = np.array([(each.correlation, each.error) for each in of_layer], np.float64)
         above.errorbar(
-            [each.step for each in told],
-            [each.correlation for each in told],
-            [each.error for each in told],
+            [each.step for each in of_layer],
+            *values.T,
             color=colour,
             marker=marker,
             capsize=3,

@@ -12,7 +12,7 @@ from src.data.records import Split
 from src.explanation.controls import random_maps
 from src.explanation.faithfulness import Faithfulness, measure
 from src.explanation.gradcam import grad_cam
-from src.explanation.leads import CONTROLS, metrics_of
+from src.explanation.leads import CONTROLS, headline, metrics_of
 from src.explanation.sanity import Check
 from src.explanation.tables import tables
 from src.network.weights import Trained
@@ -122,10 +122,14 @@ def test_the_tables_have_a_cell_for_each_column() -> None:
     assert row["lead"] == pytest.approx(np.mean([row[way] for way in ways]))
 
 
-def test_images_of_different_classes_cannot_be_compared() -> None:
+def test_nothing_is_measured_where_all_images_are_of_different_classes() -> None:
+    """As where each class has one test image and the network is right."""
     trained = Trained(Squares(), NORMALIZE, "fp32")
-    with pytest.raises(InputError, match=r"^faithfulness needs two test images of one predicted"):
-        measure(trained, {"keep": (32, 32)}, squares(), np.arange(40), 8, 3, "gradcam")
+    found = measure(trained, {"keep": (32, 32)}, squares(), np.arange(40), 8, 3, "gradcam")
+    assert found == Faithfulness(0, [], [])
+    assert metrics_of(found.leads) == {}
+    assert headline({}).startswith("faithfulness is not measured: no two test images")
+    assert [len(rows) for _, rows in tables(found, []).values()] == [0, 0, 0]
 
 
 def test_images_too_many_for_the_memory_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

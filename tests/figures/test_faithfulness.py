@@ -42,9 +42,17 @@ def checks(layers: list[str]) -> list[Check]:
 
 def built(name: str, layers: list[str]) -> Figure:
     with look():
+        if name == "nothing":
+            return figures.build_faithfulness(Faithfulness(0, [], []))
         if name == "sanity":
             return figures.build_sanity(checks(layers))
         return figures.build_faithfulness(found(layers))
+
+
+def test_where_nothing_was_measured_it_is_said() -> None:
+    figure = built("nothing", [])
+    assert unreadable(figure) == []
+    assert "Faithfulness was not measured" in words_of(figure)
 
 
 @pytest.mark.parametrize("name", ["faithfulness", "sanity"])
@@ -88,6 +96,11 @@ def test_the_legend_of_the_sanity_check_covers_no_data() -> None:
     below = figure.legends[0].get_window_extent().y1
     assert all(axes.get_window_extent().y0 > below for axes in figure.axes)
     assert figure.axes[1].get_ylim() == (0, 5)
+
+
+def test_a_step_without_a_correlation_is_a_gap() -> None:
+    line = built("sanity", ["layer4"]).axes[0].lines[0]
+    assert np.flatnonzero(np.isnan(line.get_ydata())).tolist() == [5]
 
 
 def test_leads_stand_at_their_height() -> None:
