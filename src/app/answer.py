@@ -4,18 +4,15 @@ import base64
 import io
 from typing import Any
 
-import cv2
 from PIL import Image
 
-from src.figures.style import enlarge
 from src.pictures import Picture, decode_picture
 from src.predict.classifier import Classifier
 from src.predict.explain import memory_for_picture
 from src.predict.report import caveat, guesses_as_json, remark
-from src.predict.sheet import evidence
+from src.predict.sheet import evidence, for_screen
 
-# Sides in pixels, of what a screen shows: larger pictures are shrunk, small ones enlarged.
-LARGE, SMALL = 1024, 320
+SMALL = 320  # pixels: smaller pictures are enlarged
 
 
 def about(classifier: Classifier, max_bytes: int) -> dict[str, Any]:
@@ -33,7 +30,7 @@ def answer(classifier: Classifier, content: bytes, name: str) -> dict[str, Any]:
     with memory_for_picture(f"{name}: the picture"):
         guesses = classifier.classify(picture)
         cams = classifier.explain(picture, guesses[0].label)
-        shown = for_screen(picture)
+        shown = for_screen(picture, SMALL)
         layers = [
             {"name": layer, "found": bool(cam.any()), "url": data_url(evidence(shown, cam))}
             for layer, cam in cams.items()
@@ -45,16 +42,6 @@ def answer(classifier: Classifier, content: bytes, name: str) -> dict[str, Any]:
         "url": data_url(shown),
         "layers": layers,
     }
-
-
-def for_screen(picture: Picture) -> Picture:
-    """The picture in a size for a screen."""
-    height, width = picture.shape[:2]
-    if (longest := max(height, width)) <= LARGE:
-        return enlarge(picture, max(1, SMALL // longest))
-    size = [max(1, round(side * LARGE / longest)) for side in (width, height)]
-    shrunk: Picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    return shrunk
 
 
 def data_url(pixels: Picture) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from src.figures.shares import draw_shares
 from src.figures.style import BLUE, GREY, ORANGE, drawn, new_figure, percent, thousands
@@ -42,6 +42,10 @@ def build_calibration(series: Mapping[str, tuple[Sequence[Bin], float]]) -> Figu
     bottom.set(xlabel="confidence", ylabel="images (log scale)", xlim=(-0.02, 1.02))
     bottom.set_yscale("log")
     bottom.set_ylim(bottom=0.8)
+    # Powers of ten alone would leave a histogram of a few images with one label.
+    few_images = max(row.images for bins, _ in series.values() for row in bins) < 3 * FEW
+    bottom.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few_images else (1.0,)))
+    bottom.yaxis.set_minor_formatter(NullFormatter())
     bottom.yaxis.set_major_formatter(FuncFormatter(lambda count, _: thousands(count)))
     figure.legend(loc="outside lower center")
     return figure
@@ -68,7 +72,8 @@ def build_adaptive(series: Mapping[str, tuple[Sequence[Bin], float]]) -> Figure:
         color, marker = SERIES[place]
         label = f"{name}: ECE {percent(ece)}"
         draw_bins(axes, bins, color, marker, label, 0.3 * place - 0.15 * (len(series) - 1))
-    title = f"Calibration in {len(bins)} bins of {thousands(bins[-1].images)} images or one more"
+    sizes = " or ".join(thousands(size) for size in sorted({row.images for row in bins}))
+    title = f"Calibration in {len(bins)} bins of {sizes} image{'s' * (sizes != '1')}"
     axes.set(title=title, xlabel="images, from the least sure to the surest (bars: 95% interval)")
     axes.set(ylabel="line: what it says; marks: what is true", ylim=(None, 1.02))
     ticks = np.linspace(0, len(bins), 6)

@@ -22,10 +22,10 @@ from src.figures.style import (
     drawn,
     new_figure,
     new_sheet,
-    short,
     thousands,
     words,
 )
+from src.pipeline.words import short
 
 if TYPE_CHECKING:
     # These names serve only as types, so figures need no torch.

@@ -37,7 +37,8 @@ def build_mistakes(rows: Sequence[Mistake], wrong: int, legend: Legend) -> Figur
     step_x, step_y = 3 * SIDE + 2 * GAP + GUTTER, SIDE + CAPTION
     width = 2 * MARGIN + ACROSS * step_x - GUTTER
     figure = new_sheet(width, HEADER + -(-len(rows) // ACROSS) * step_y)
-    title = f"{legend.title}: the {len(rows)} most confident of {thousands(wrong)} mistakes"
+    most = f"the {len(rows)} most confident of {thousands(wrong)} mistakes"
+    title = f"{legend.title}: {most if wrong > 1 else 'the one mistake'}"
     subtitle = f"Image; evidence for what was said; evidence for what it is ({legend.layer})"
     place_header(figure, title, subtitle, legend)
     for place, row in enumerate(rows):

@@ -121,11 +121,6 @@ def plain(number: float) -> str:
     return np.format_float_positional(number, precision=3, fractional=False, trim="-")
 
 
-def short(name: str, length: int = 16) -> str:
-    """The name; an ellipsis cuts a long one, so that it does not run into its neighbour."""
-    return name if len(name) <= length else name[: length - 1] + "…"
-
-
 def plain_ticks(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda number, _: plain(number)))
 

@@ -22,7 +22,7 @@ def explain(classifier: Classifier, picture: Picture, result: Result, target: Pa
     """
     names = drawable(classifier.names)
     guesses = [guess._replace(name=names[guess.label]) for guess in result.guesses]
-    title = ", ".join(map(in_words, guesses))
+    title = ", ".join(in_words(guess, 24) for guess in guesses)
     with memory_for_picture(f"{result.file}: its explanation"):
         cams = classifier.explain(picture, guesses[0].label)
         draw_explanation(target, picture, cams, title, guesses[0].name)

@@ -10,6 +10,7 @@ from tqdm.utils import disp_len
 
 from src.pipeline import paths
 from src.pipeline.errors import one_line
+from src.pipeline.words import short
 from src.predict.classifier import Classifier, Guess
 from src.predict.files import Fault
 
@@ -29,12 +30,9 @@ def percent(probability: float) -> str:
     return f"{probability:.1%}"
 
 
-def in_words(guess: Guess) -> str:
-    return f"{guess.name} {percent(guess.probability)}"
-
-
-def in_one_line(guess: Guess) -> str:
-    return one_line(in_words(guess))
+def in_words(guess: Guess, length: int) -> str:
+    """The class's name, of at most `length` letters, and its probability."""
+    return f"{short(guess.name, length)} {percent(guess.probability)}"
 
 
 def remark(guesses: Sequence[Guess], classifier: Classifier) -> str:
@@ -47,7 +45,11 @@ def table(results: Sequence[Result], classifier: Classifier) -> str:
     """A line for each picture, in columns."""
     header = ["picture", *ORDER[: len(results[0].guesses)], ""]
     rows = [
-        [one_line(str(r.file)), *map(in_one_line, r.guesses), remark(r.guesses, classifier)]
+        [
+            one_line(str(r.file)),
+            *(one_line(in_words(g, 32)) for g in r.guesses),
+            remark(r.guesses, classifier),
+        ]
         for r in results
     ]
     columns = zip(header, *rows, strict=True)

@@ -1,7 +1,7 @@
 """A picture of any size beside the evidence for its class, layer by layer.
 
-The pictures are joined as arrays: Matplotlib, which draws the lines of text, takes 24 seconds and
-1.9 GB for those of a photo of 12 megapixels.
+The pictures are joined as arrays, so that each of their pixels stays as it is; Matplotlib draws the
+lines of text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,19 +15,29 @@ from PIL import Image
 
 from src.explanation.subject import Cam
 from src.figures.evidence import OPACITY
-from src.figures.style import DPI, Picture, enlarge, look, new_sheet, picture, short, words
+from src.figures.style import DPI, Picture, enlarge, look, new_sheet, picture, words
 from src.figures.text import fit
 from src.pictures import centre_square
 from src.pipeline.files import whole_file
+from src.pipeline.words import short
 
 COLOURS = np.rint(255 * matplotlib.colormaps["viridis"](np.arange(256))[:, :3]).astype(np.uint8)
 # How bright that part of a picture stays which the network did not see.
 UNSEEN = 0.4
-SMALL = 160  # pixels: a column is at least this wide, and smaller pictures are enlarged
-# A strip's words are as large as those of a picture of its height and this many times as wide.
-STRIP = 4
-WIDEST = 2**23 - 1  # pixels that Matplotlib draws
+# Sides in pixels: larger pictures are shrunk, much smaller ones enlarged. A column is at least as
+# wide as SMALL. The network saw 32 of them, so more would show nothing new.
+LARGE, SMALL = 1024, 160
 WHITE = 255
+
+
+def for_screen(picture: Picture, small: int = SMALL) -> Picture:
+    """The picture in a size for a screen: sides of at most LARGE, enlarged by whole factors."""
+    height, width = picture.shape[:2]
+    if (longest := max(height, width)) <= LARGE:
+        return enlarge(picture, max(1, small // longest))
+    size = [max(1, round(side * LARGE / longest)) for side in (width, height)]
+    shrunk: Picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return shrunk
 
 
 def evidence(image: Picture, cam: Cam) -> Picture:
@@ -46,16 +56,14 @@ def evidence(image: Picture, cam: Cam) -> Picture:
 
 
 def build_explanation(image: Picture, cams: Mapping[str, Cam], title: str, name: str) -> Picture:
-    """The picture and its evidence at each layer, side by side at its own size, under a title.
+    """The picture and its evidence at each layer, side by side in a size for a screen.
 
-    image: (H, W, 3); cams: by layer, (h, w) in [0, 1], of the picture's middle square; name: of
-    the class that they speak for. A picture of at most 80 pixels is enlarged by a whole factor.
-    Raises MemoryError where the sheet would be too large.
+    image: (H, W, 3); cams: by layer, (h, w) in [0, 1], of the picture's middle square; title:
+    above them; name: of the class that they speak for.
     """
-    image = enlarge(image, max(1, SMALL // max(image.shape[:2])))
+    image = for_screen(image)
     height, width = image.shape[:2]
-    scale = min(width, STRIP * height)
-    column, gap, line = max(width, SMALL), max(8, scale // 50), max(24, scale // 20)
+    column, gap, line = max(width, SMALL), max(8, width // 50), max(24, width // 20)
     said = {layer: layer if cam.any() else f"{layer}: none" for layer, cam in cams.items()}
     head = header(title, name, ["picture", *said.values()], column, gap, line)
     sheet = np.full((len(head) + height + gap, head.shape[1], 3), WHITE, np.uint8)
@@ -75,9 +83,6 @@ def header(
     column, gap, line: widths of the columns and between them, and the lines' height, in pixels.
     """
     width = gap + len(columns) * (column + gap)
-    if width > WIDEST:
-        # These lines alone would take over 3 GB; Matplotlib refuses them by a ValueError.
-        raise MemoryError
     points = line * 72 / DPI * 0.7
     ramp = np.repeat(np.repeat(COLOURS[None], line // 2, axis=0), max(1, line // 48), axis=1)
     ramp = cv2.addWeighted(np.full_like(ramp, 128), 1 - OPACITY, ramp, OPACITY, 0)

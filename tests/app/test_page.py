@@ -91,7 +91,7 @@ def test_a_dropped_picture_gets_its_class_and_an_overlay_for_each_layer(
     guesses = load_classifier(weights).classify(read_picture(photos / "a.png"))
     first = guesses[0]
     assert page.text("said") == f"a.png: {first.name}, {first.probability:.1%}"
-    assert page.text("guesses").splitlines() == [in_words(guess) for guess in guesses]
+    assert page.text("guesses").splitlines() == [in_words(guess, 99) for guess in guesses]
     assert page.text("caveat").startswith("These probabilities are scaled by the temperature 2.5, ")
     assert page.text("error") == ""
     seen = {page.text("shown"): page.shown()}

@@ -18,12 +18,12 @@ from aiohttp.test_utils import make_mocked_request
 from PIL import Image
 
 from src.app import server
-from src.app.answer import for_screen
+from src.app.answer import SMALL
 from src.app.server import MAX_BYTES, build, listen, only_from_here
 from src.pictures import decode_picture, read_picture
 from src.pipeline.errors import InputError
 from src.predict.classifier import load_classifier
-from src.predict.sheet import evidence
+from src.predict.sheet import evidence, for_screen
 from tests.test_pictures import png_header
 
 
@@ -49,7 +49,7 @@ def test_a_picture_gets_its_classes_and_the_evidence_of_each_layer(
     assert [c["name"] for c in answer["classes"]] == [guess.name for guess in guesses]
     said = [c["probability"] for c in answer["classes"]]
     assert said == pytest.approx([guess.probability for guess in guesses], abs=1e-5)
-    shown = for_screen(picture)
+    shown = for_screen(picture, SMALL)
     # Three times as large as the picture of 90×60 pixels, up to what a JPEG loses.
     assert np.abs(pixels(answer["url"]).astype(int) - shown).mean() < 3
     cams = classifier.explain(picture, guesses[0].label)
@@ -66,7 +66,7 @@ def test_a_picture_gets_its_classes_and_the_evidence_of_each_layer(
 def test_a_picture_is_shown_in_a_size_for_a_screen(
     size: tuple[int, int], shown: tuple[int, int]
 ) -> None:
-    assert for_screen(np.zeros((*size, 3), np.uint8)).shape == (*shown, 3)
+    assert for_screen(np.zeros((*size, 3), np.uint8), SMALL).shape == (*shown, 3)
 
 
 def test_what_is_no_picture_gets_a_sentence(url: str) -> None:

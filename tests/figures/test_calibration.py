@@ -21,6 +21,7 @@ SPARSE = [Bin(0.3, 0.0, 1), Bin(0.8, 1.0, 1)]
 WIDTH, MASS = (build_calibration, draw_calibration), (build_adaptive, draw_adaptive)
 CASES = {
     "two": Case(*WIDTH, ({"as trained": (BINS, 0.03), "scaled": (BINS, 0.01)},)),
+    "few": Case(*WIDTH, ({"as trained": ([Bin(0.3, 0.0, 1), Bin(0.9, 0.9, 8)], 0.1)},)),
     "one": Case(*WIDTH, ({"as trained": (BINS, 0.03)},)),
     "adaptive": Case(*MASS, ({"as trained": (FINE, 0.031), "scaled": (FINE, 0.012)},)),
     "adaptive_two_images": Case(*MASS, ({"as trained": (SPARSE, 0.25)},)),
@@ -63,4 +64,4 @@ def test_lines_are_confidence_and_marks_are_accuracy() -> None:
         np.testing.assert_array_equal(found, [row[1] for row in FINE])
     text = words_of(axes.figure)
     assert "as trained: ECE 3.1%" in text
-    assert "15 bins of 666 images or one more" in text
+    assert "15 bins of 666 or 667 images" in text

@@ -20,8 +20,14 @@ def covered(images: int) -> list[CoverageRow]:
     ]
 
 
+def wrong(images: int) -> list[CoverageRow]:
+    steps = range(1, images + 1)
+    return [CoverageRow(k / images, 0.0, *wilson(0, k), 0.5, k) for k in steps]
+
+
 CASES = {
     "many": Case(build_coverage, draw_coverage, (covered(10_000),)),
+    "all wrong": Case(build_coverage, draw_coverage, (wrong(40),)),
     "one": Case(build_coverage, draw_coverage, (covered(1),)),
 }
 
@@ -34,6 +40,10 @@ def test_text_is_whole_and_apart(name: str) -> None:
 @pytest.mark.parametrize("name", ["many"])
 def test_png_is_whole_and_repeats(name: str, tmp_path: Path) -> None:
     check_file(CASES[name], tmp_path)
+
+
+def test_an_accuracy_of_0_lies_above_the_axis() -> None:
+    assert CASES["all wrong"].figure().axes[0].get_ylim()[0] < 0
 
 
 def test_coverage_is_drawn_with_the_accuracy_at_four_fifths() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import matplotlib
 
 from src.figures import evaluate
-from src.figures.style import look, new_sheet, plain, short
+from src.figures.style import look, new_sheet, plain
+from src.pipeline.words import short
 from tests.conftest import ROOT, run
 from tests.figures.reading import IMAGES, scored, unreadable
 
@@ -45,8 +46,15 @@ def test_numbers_are_plain() -> None:
     assert [plain(x) for x in (1e-5, 0.0001, 0.012345, 0.1, 1, 10)] == [
         "0.00001", "0.0001", "0.0123", "0.1", "1", "10",
     ]  # fmt: skip
+
+
+def test_a_long_name_keeps_the_ends_that_tell_it_apart() -> None:
     assert short("automobile") == "automobile"
-    assert short("aquarium_fish_of_the_deep", 8) == "aquariu…"
+    assert short("aquarium_fish_of_the_deep", 8) == "aqua…eep"
+    assert short("aquarium_fish_of_the_deep", 1) == "…"
+    names = {short(f"Genus species {number:03}") for number in range(256)}
+    assert len(names) == 256
+    assert {len(name) for name in names} == {16}
 
 
 def test_a_stage_can_draw_when_it_is_started_from_jupyter() -> None:

@@ -26,6 +26,12 @@ def test_each_picture_is_a_line(classifier: Classifier) -> None:
     ]
 
 
+def test_a_long_name_is_cut_and_its_probability_stays(classifier: Classifier) -> None:
+    guesses = [Guess("a very long name of a class in a museum", 0, 0.9)]
+    (_, line) = table([Result(Path("a.png"), guesses, None)], classifier).splitlines()
+    assert line == "a.png    a very long name…ass in a museum 90.0%"
+
+
 def test_columns_stand_below_each_other_where_letters_are_wide(classifier: Classifier) -> None:
     results = [Result(Path(name), SURE[:1], None) for name in ("日本.png", "a.png")]
     assert table(results, classifier).splitlines() == [

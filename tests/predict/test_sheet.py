@@ -1,4 +1,4 @@
-"""A picture's explanation shows it at its own size, coloured where the network saw it."""
+"""A picture's explanation shows it in a size for a screen, coloured where the network saw it."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from src.figures.evidence import overlay
-from src.predict.sheet import build_explanation, draw_explanation, evidence, header
+from src.predict.sheet import build_explanation, draw_explanation, evidence
 
 
 def photo(height: int, width: int) -> np.ndarray:
@@ -66,18 +66,16 @@ def test_a_small_picture_is_enlarged_by_a_whole_factor(
     assert np.array_equal(pixels, photo(*size).repeat(factor, 0).repeat(factor, 1))
 
 
-def test_the_words_of_a_strip_do_not_grow_with_its_width() -> None:
-    sheet = build_explanation(photo(10, 6000), {"layer1": blob()}, "cat 90.0%", "cat")
-    assert sheet.shape == (96 + 10 + 8, 8 + 2 * (6000 + 8), 3)
-    # Up to four times as wide as high they do.
-    for width in (800, 1600):
-        sheet = build_explanation(photo(200, width), {"layer1": blob()}, "cat 90.0%", "cat")
-        assert sheet.shape == (4 * 40 + 200 + 16, 16 + 2 * (width + 16), 3)
-
-
-def test_a_sheet_that_cannot_be_drawn_is_refused_before_it_takes_memory() -> None:
-    with pytest.raises(MemoryError):
-        header("cat 90.0%", "cat", ["picture"] * 5, 2**21, 8, 24)
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((3000, 4000), (768, 1024)), ((10, 6000), (2, 1024)), ((1025, 1), (1024, 1))],
+)
+def test_a_large_picture_is_shrunk(size: tuple[int, int], shown: tuple[int, int]) -> None:
+    """A photo of 24 megapixels had a sheet of 92 MB."""
+    sheet = build_explanation(photo(*size), {"layer1": blob()}, "cat 90.0%", "cat")
+    gap, line = max(8, shown[1] // 50), max(24, shown[1] // 20)
+    width = gap + 2 * (max(shown[1], 160) + gap)
+    assert sheet.shape == (4 * line + shown[0] + gap, width, 3)
 
 
 def test_no_words_are_cut_by_an_edge_or_run_into_their_neighbours() -> None:
