@@ -42,5 +42,5 @@ def run(options: argparse.Namespace) -> None:
     found = compare(a, b)
     print(json.dumps(as_json(found), indent=2) if options.json else as_text(found), flush=True)
     draw_compare(options.out, a.test.images, found.sides, found.names, a.classes)
-    if not options.json:
+    if not options.json and any(found.sides):
         print(f"their pictures: {one_line(str(options.out))}")

@@ -77,7 +77,7 @@ def as_text(found: Comparison) -> str:
             *lines,
             f"{'difference':{width}}  {100 * counts.difference:+.2f} points "
             f"(95% interval {100 * low:+.2f} to {100 * high:+.2f}); McNemar's test: p = {p:.3g}",
-            verdict(p),
+            verdict(p) if any(found.sides) else "Both are right on the same images.",
             side_line(a, b, found.sides[0]),
             side_line(b, a, found.sides[1]),
         ]

@@ -142,6 +142,16 @@ def test_it_says_what_tells_two_runs_apart(
     assert lines[6] == f"their pictures: {tmp_path / 'c.png'}"
 
 
+def test_two_runs_that_are_right_on_the_same_images_are_called_so(
+    runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs)
+    command.run(parse(["better", "better", "--out", str(tmp_path / "c.png")]))
+    *_, said, one, other = capsys.readouterr().out.splitlines()
+    assert said == "Both are right on the same images."
+    assert one == other == "only better is right on 0 images"
+
+
 def test_json_has_each_image_that_changed_side(
     runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
