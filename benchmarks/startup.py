@@ -90,7 +90,7 @@ def given(project: Path) -> tuple["Params", "TrainingData"]:
     from src.data.dataset import read_training_data
     from src.pipeline.read_params import load_params
 
-    if not (project / "data/report.json").exists():
+    if not (project / "data/train.json").exists():
         return benchmark_params(1), sample(3_000)
     params = load_params(project / "params.yaml")
     return params, read_training_data(project / "data", params.data)

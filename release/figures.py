@@ -18,7 +18,7 @@ import yaml
 
 from release.card import model_card, weights_of
 from release.log import last_run
-from src.data.dataset import REPORT
+from src.data.dataset import REPORTS
 from src.pipeline import paths
 from src.pipeline.command import run_command
 from src.pipeline.files import read_bytes, read_json
@@ -122,7 +122,7 @@ def check_weights(project: Path) -> None:
 
 def check_source(project: Path) -> None:
     """The end where the data are not CIFAR-10: the model card and `make verify` speak of it."""
-    report = project / paths.DATA / REPORT
+    report = project / paths.DATA / REPORTS["train"]
     if (source := read_json(report, MADE).get("source")) != "cifar10":
         sys.exit(
             f"error: {report.relative_to(project)}: the data are from {source}; what `make "

@@ -24,7 +24,9 @@ from src.pipeline.errors import InputError, remake
 from src.pipeline.files import read_bytes, read_json, write_bytes, write_json
 from src.pipeline.params import Data
 
-CLASSES, REPORT = "classes.txt", "report.json"
+CLASSES = "classes.txt"
+# Each split has its own report: a new test picture must not train the network anew.
+REPORTS = {"train": "train.json", "test": "test.json"}
 OWN = "own"  # who wrote the data: not the download stage
 
 
@@ -35,7 +37,7 @@ def write_dataset(
     classes: Sequence[str],
     source: str = OWN,
 ) -> dict[str, int]:
-    """Write both splits, the class names and a report on the data; returns the counts.
+    """Write both splits, a report on each, and the class names; returns the counts.
 
     train, test: (N, 3073) records; classes: names by label; source: the download stage's
     `data.source`, so that no message ever has that stage write over data of your own.
@@ -45,37 +47,32 @@ def write_dataset(
         raise InputError(f"classes: {fault}; {NAMES}")
     for name, records in (("train", train), ("test", test)):
         check_records(records, name, len(classes))
-    counts = {"train_images": len(train), "test_images": len(test)}
-    report = {"source": source, **counts, **describe(train, test)}
-    if fault := statistics_fault(report):
+    statistics = describe(train)
+    if fault := statistics_fault(statistics):
         raise InputError(f"train: {fault}; {VALUES}")
-    for name, records in (("train", train), ("test", test)):
+    for name, records, more in (("train", train, statistics), ("test", test, {})):
         write_bytes(folder / f"{name}.bin", records.tobytes())
+        report = {"source": source, "images": len(records), **more}
+        write_json(folder / REPORTS[name], report | {"digest": content_digest(records)})
     write_bytes(folder / CLASSES, "".join(f"{name}\n" for name in classes).encode())
-    write_json(folder / REPORT, report)
-    return counts
+    return {"train_images": len(train), "test_images": len(test)}
 
 
-def describe(train: NDArray[np.uint8], test: NDArray[np.uint8]) -> dict[str, float | str]:
-    """Channel statistics of the training records and the content digest of each split."""
-    mean, std = channel_statistics(from_records(train).images)
+def describe(records: NDArray[np.uint8]) -> dict[str, float]:
+    """Mean and standard deviation of each channel."""
+    mean, std = channel_statistics(from_records(records).images)
     return {
         **{f"mean_{channel}": float(mean[i]) for i, channel in enumerate(CHANNELS)},
         **{f"std_{channel}": float(std[i]) for i, channel in enumerate(CHANNELS)},
-        "train_digest": content_digest(train),
-        "test_digest": content_digest(test),
     }
 
 
 def mend(folder: Path, own: str = "") -> str:
-    """How to mend a file of the data folder: who wrote it, as its report says, can do it again.
+    """How to mend a file of the data folder: who wrote it, as its reports say, can do it again.
 
     own: what to change first where the user wrote it.
     """
-    try:
-        source = read_json(folder / REPORT, "").get("source")
-    except InputError:
-        source = None
+    source = next(filter(None, (source_of(folder / name) for name in REPORTS.values())), None)
     write = f'write {folder} again (docs/running.md, "Your own images")'
     again = f"{own}, then {write}" if own else write
     if source == OWN:
@@ -84,16 +81,25 @@ def mend(folder: Path, own: str = "") -> str:
     return download if source else f"if you wrote {folder} yourself, {again}, else {download}"
 
 
+def source_of(report: Path) -> str | None:
+    """Who wrote the data, or None where the report does not say it."""
+    try:
+        source: str | None = read_json(report, "").get("source")
+    except InputError:
+        return None
+    return source
+
+
 def read_split(folder: Path, name: str) -> Split:
     """The split `name` ("train" or "test") of `folder`, checked against its report and classes.
 
     Raises InputError where the file is missing, cut, not the data that the report names, or has
     a label without a class.
     """
-    path, report = folder / f"{name}.bin", folder / REPORT
+    path, report = folder / f"{name}.bin", folder / REPORTS[name]
     content = read_bytes(path, mend(folder))
     records = parse_records(content, str(path), mend(folder, f"resize them to {SIDE}×{SIDE}"))
-    if content_digest(records) != read_json(report, mend(folder)).get(f"{name}_digest"):
+    if content_digest(records) != read_json(report, mend(folder)).get("digest"):
         raise InputError(f"{path}: is damaged (not the data that {report} names); {mend(folder)}")
     classes = len(read_classes(folder))
     if fault := label_fault(records[:, 0], classes):
@@ -118,7 +124,7 @@ def parse_classes(content: bytes) -> list[str]:
 
 def read_statistics(folder: Path) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel in [0, 1], over the whole training file."""
-    report = folder / REPORT
+    report = folder / REPORTS["train"]
     values = read_json(report, mend(folder))
     try:
         mean, std = ([float(values[f"{k}_{c}"]) for c in CHANNELS] for k in ("mean", "std"))

@@ -93,19 +93,20 @@ def test_as_many_classes_as_a_byte_can_name(tmp_path):
 def written(request, tmp_path):
     """A data folder by each kind of writer, and how its files are mended.
 
-    None: a report without a source, of an earlier version.
+    None: reports without a source, of an earlier version.
     """
     source = request.param
     write_dataset(tmp_path, GOOD, GOOD[:3], THREE, source or "own")
     if source is None:
-        edit_report(tmp_path, source=None)
+        for name in ("train", "test"):
+            edit_report(tmp_path, name, source=None)
     return tmp_path, {"own": OWN, "shapes": STAGE, None: BOTH}[source].format(tmp_path)
 
 
-def edit_report(folder, **changes):
-    report = json.loads((folder / "report.json").read_text()) | changes
+def edit_report(folder, name="train", **changes):
+    report = json.loads((folder / f"{name}.json").read_text()) | changes
     kept = {key: value for key, value in report.items() if value is not None}
-    (folder / "report.json").write_text(json.dumps(kept))
+    (folder / f"{name}.json").write_text(json.dumps(kept))
 
 
 def edit_classes(folder):
@@ -146,15 +147,15 @@ def read(folder):
         ),
         (
             lambda folder: edit_report(folder, std_red=0.0),
-            "report.json: red has mean 0.",
+            "train.json: red has mean 0.",
             "let each channel vary, if need be as a copy of another one, then ",
         ),
         (
             lambda folder: edit_report(folder, mean_blue=float("nan")),
-            "report.json: blue has mean nan and deviation 0.",
+            "train.json: blue has mean nan and deviation 0.",
             "let each channel vary, if need be as a copy of another one, then ",
         ),
-        (lambda folder: edit_report(folder, std_red=None), "report.json: is damaged", ""),
+        (lambda folder: edit_report(folder, std_red=None), "train.json: is damaged", ""),
     ],
 )
 def test_a_file_is_mended_by_the_one_who_wrote_it(written, damage, what, first):
@@ -169,12 +170,13 @@ def test_a_file_is_mended_by_the_one_who_wrote_it(written, damage, what, first):
 @pytest.mark.parametrize("report", [None, b"", b"[]", b'{"source": 1'])
 def test_without_a_report_both_who_may_have_written_are_told(tmp_path, report):
     write_dataset(tmp_path, GOOD, GOOD[:3], THREE)
-    (tmp_path / "report.json").unlink()
-    if report is not None:
-        (tmp_path / "report.json").write_bytes(report)
+    for name in ("train.json", "test.json"):
+        (tmp_path / name).unlink()
+        if report is not None:
+            (tmp_path / name).write_bytes(report)
     for call in (read, read_statistics):
         sentence = refusal(call, tmp_path)
-        assert sentence.startswith(f"{tmp_path}/report.json: ")
+        assert sentence.startswith(f"{tmp_path}/train.json: ")
         assert sentence.endswith(f"; {BOTH.format(tmp_path)}")
 
 

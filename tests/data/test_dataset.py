@@ -20,7 +20,8 @@ from tests.sources.tiny_archive import NAMES, SOURCE, TEST, TRAIN, draw_records
 def test_the_download_stage_signs_what_it_writes(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     stage.main(Params.model_validate(tiny_values()), {})
-    assert read_json(tmp_path / "data/report.json", "")["source"] == "shapes"
+    for name in ("train", "test"):
+        assert read_json(tmp_path / f"data/{name}.json", "")["source"] == "shapes"
 
 
 def data(**changes: object) -> Data:
@@ -90,9 +91,9 @@ def test_statistics_are_red_green_blue_of_all_images(folder: Path) -> None:
 
 def test_a_report_without_statistics_is_refused(folder: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(folder, tmp_path / "data"))
-    content = (other / "report.json").read_text().replace("mean_red", "mean_grey")
-    (other / "report.json").write_text(content)
-    with pytest.raises(InputError, match=r"report\.json: is damaged \(no channel statistics\)"):
+    content = (other / "train.json").read_text().replace("mean_red", "mean_grey")
+    (other / "train.json").write_text(content)
+    with pytest.raises(InputError, match=r"train\.json: is damaged \(no channel statistics\)"):
         read_training_data(other, data())
 
 
@@ -100,8 +101,8 @@ def write_data(folder, records, **report):
     """A data folder with test.bin, ten classes, and the report that names its content."""
     (folder / "test.bin").write_bytes(records.tobytes())
     (folder / "classes.txt").write_text("\n".join(NAMES))
-    about = {"source": "cifar10", "test_digest": content_digest(records)}
-    write_json(folder / "report.json", about | report)
+    about = {"source": "cifar10", "digest": content_digest(records)}
+    write_json(folder / "test.json", about | report)
 
 
 def test_read_split_returns_what_was_written(tmp_path):
@@ -150,7 +151,7 @@ def test_a_damaged_split_is_refused_in_one_sentence(tmp_path, damage, what):
 
 def test_a_report_without_the_digest_vouches_for_nothing(tmp_path):
     write_data(tmp_path, draw_records(5, 0))
-    write_json(tmp_path / "report.json", {"source": "cifar10", "train_digest": "0"})
+    write_json(tmp_path / "test.json", {"source": "cifar10", "images": 5})
     with pytest.raises(InputError, match="not the data"):
         read_split(tmp_path, "test")
 
@@ -174,7 +175,7 @@ def test_class_names_are_read_in_order_one_a_line(tmp_path, content):
     ],
 )
 def test_class_names_that_fit_no_network_are_refused(tmp_path, content, what):
-    write_json(tmp_path / "report.json", {"source": "shapes"})
+    write_json(tmp_path / "train.json", {"source": "shapes"})
     (tmp_path / "classes.txt").write_text(content)
     with pytest.raises(InputError) as caught:
         read_classes(tmp_path)
@@ -198,14 +199,22 @@ def test_the_files_of_cifar10_are_the_records_and_the_ten_names(tmp_path):
     assert (tmp_path / "classes.txt").read_bytes() == lines
 
 
-def test_the_report_holds_eight_numbers_of_the_train_images_and_two_digests(tmp_path):
+def test_the_training_reports_numbers_are_of_the_train_images(tmp_path):
     write_dataset(tmp_path, TRAIN, TEST, NAMES)
-    values = read_json(tmp_path / "report.json", "")
+    values = read_json(tmp_path / "train.json", "")
     numbers = [key for key, value in values.items() if isinstance(value, int | float)]
-    assert len(numbers) == 8
-    assert (values["train_images"], values["test_images"]) == (20, 4)
+    assert len(numbers) == 7
     green = TRAIN[:, 1 + 1024 : 1 + 2048] / 255
     assert values["mean_green"] == pytest.approx(green.mean(), rel=1e-12)
     assert values["std_green"] == pytest.approx(green.std(), rel=1e-12)
-    assert values["train_digest"] == SOURCE.train_digest
-    assert values["test_digest"] == SOURCE.test_digest
+    assert (values["images"], values["digest"]) == (20, SOURCE.train_digest)
+    test = {"source": "own", "images": 4, "digest": SOURCE.test_digest}
+    assert read_json(tmp_path / "test.json", "") == test
+
+
+def test_other_test_images_alter_nothing_that_training_reads(tmp_path):
+    for folder, test in (("a", TEST), ("b", TEST[:2])):
+        write_dataset(tmp_path / folder, TRAIN, test, NAMES)
+    for name in ("train.bin", "train.json", "classes.txt"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert (tmp_path / "a/test.json").read_bytes() != (tmp_path / "b/test.json").read_bytes()
