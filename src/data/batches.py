@@ -76,8 +76,8 @@ def check_batch_size(batch_size: int, images: int) -> None:
     """InputError where the training images do not fill a batch."""
     if images < batch_size:
         raise InputError(
-            f"train.batch_size: {batch_size} is more than the {images} training images "
-            "(params.yaml)"
+            f"train.batch_size: {batch_size} is more than the {images} images that are "
+            "trained on (params.yaml; data.val_size holds out the others)"
         )
 
 

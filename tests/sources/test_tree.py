@@ -123,5 +123,6 @@ def test_faults_of_a_kind_are_all_told(tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out.splitlines() == [
         f"{root}/ape: holds no picture; put some there, or remove it",
         f"{root}/bee/old: is a folder in the folder of a class; move its pictures up, or name the "
-        "folder that holds the classes with data.folder (params.yaml)",
+        "folder that holds the classes with data.folder (params.yaml); parts are named train and "
+        "test, and need both",
     ]
