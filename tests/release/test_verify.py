@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -84,12 +85,20 @@ def test_an_accuracy_lies_within_three_deviations_of_the_seeds(
     quick = {"seeds": [{"top1": 0.8701}, {"top1": 0.8730}, {"top1": 0.8729}]}
     assert check_accuracy(quick, 0.8720 - 3 * 0.00164 + 0.0001)
     assert capsys.readouterr().out == (
-        "quick here: 86.72%; published: 87.20% ± 0.16 (n = 3 seeds). "
-        "Within 3 standard deviations.\n"
+        "quick here: 86.72%; published: mean 87.20%, standard deviation 0.16 points over 3 seeds. "
+        "Within 3 standard deviations, outside of which 12% of honest runs lie.\n"
     )
     assert not check_accuracy(quick, 0.8720 - 3 * 0.00164 - 0.0001)
     assert not check_accuracy(quick, 0.8720 + 3 * 0.00165 + 0.0001)
     assert "NOT within" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("count", "share"), [(3, 0.12), (5, 0.052)])
+def test_as_many_honest_runs_lie_outside_as_it_says(count: int, share: float) -> None:
+    draws = np.random.default_rng(0).normal(size=(4000, count + 1))
+    quick = [{"seeds": [{"top1": x} for x in row[1:]]} for row in draws]
+    outside = [not check_accuracy(each, row[0]) for each, row in zip(quick, draws, strict=True)]
+    assert np.mean(outside) == pytest.approx(share, abs=0.02)
 
 
 def test_what_is_not_published_is_not_verified(
@@ -139,4 +148,7 @@ def test_a_run_is_verified_from_nothing(
     monkeypatch.setattr(verify, "published_recipe", lambda _: {"train": {"epochs": 1}})
     quick = {**result, "seeds": [{"top1": 0.5}, {"top1": 0.5}]}
     assert not check_training(published, quick)
-    assert "published: 50.00% ± 0.00 (n = 2 seeds). NOT within" in capsys.readouterr().out
+    assert (
+        "published: mean 50.00%, standard deviation 0.00 points over 2 seeds. NOT within"
+        in capsys.readouterr().out
+    )
