@@ -42,11 +42,16 @@ def project_at(revision: str) -> tuple[Any, Path]:
     Raises InputError for a revision that nobody knows.
     """
     from dvc.api import DVCFileSystem
-    from dvc.scm import SCMError
+    from dvc.scm import NoSCM, SCMError
 
     here = DVCFileSystem()
     if revision == WORKSPACE:
         return here, Path()
+    if isinstance(here.repo.scm, NoSCM):
+        raise InputError(
+            f"{one_line(revision)}: this folder is no git repository, so it has neither revisions "
+            "nor experiments; clone the project with git"
+        )
     # At a revision DVC begins at the root of the git repository: for the demo, which is a project
     # inside another one, it would read the other one's outputs.
     folder = Path(here.repo.root_dir).resolve().relative_to(Path(here.repo.scm.root_dir).resolve())

@@ -146,6 +146,7 @@ def test_two_runs_that_are_right_on_the_same_images_are_called_so(
     runs: Path, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(runs)
+    monkeypatch.setattr("src.compare.runs.check_pair", lambda *_: None)  # refuses equal logits
     command.run(parse(["better", "better", "--out", str(tmp_path / "c.png")]))
     *_, said, one, other = capsys.readouterr().out.splitlines()
     assert said == "Both are right on the same images."
@@ -200,6 +201,14 @@ def test_a_list_of_classes_is_read_as_the_stages_read_it(
     command.run(parse(["by-hand", "worse", "--json", "--out", str(tmp_path / "c.png")]))
     found = json.loads(capsys.readouterr().out)
     assert [found["a"]["right"], found["b"]["right"]] == [58, 50]
+
+
+def test_without_git_there_is_no_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a copy that was unpacked from an archive."""
+    run(tmp_path, "dvc", "init", "--no-scm", "--quiet")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"^error: HEAD: this folder is no git repository, so it"):
+        main([])
 
 
 REFUSED = [
