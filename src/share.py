@@ -19,7 +19,7 @@ from src.pipeline.errors import InputError
 ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)(\d)([af]?)")
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
-# More threads than this are a slip of the hand, and torch may hang on them.
+# More threads or jobs than this are a slip of the hand; on the threads torch may hang.
 MOST = 1024
 
 
@@ -29,11 +29,11 @@ def whole_number(name: str) -> int | None:
     if text is None:
         return None
     digits = text.lstrip("0")
-    if not text.isdecimal() or not digits:
+    if not (text.isascii() and text.isdecimal() and digits):
         raise InputError(f"{name}: {text!r} is not a whole number above 0 (environment variable)")
     # Python refuses to read a number of thousands of digits.
     if len(digits) > len(str(MOST)) or int(digits) > MOST:
-        raise InputError(f"{name}: {text} is more than {MOST:,} (environment variable)")
+        raise InputError(f"{name}: {text} is more than {MOST:,}; set fewer (environment variable)")
     return int(text)
 
 

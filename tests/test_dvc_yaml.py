@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # src/pipeline can refuse, stop and resume, but computes nothing (import-linter checks that).
@@ -79,6 +79,14 @@ def test_the_demo_has_the_same_pipeline() -> None:
         assert filecmp.cmp(ROOT / name, ROOT / "demo" / name, shallow=False)
     for name in ("src", "stages"):
         assert (ROOT / "demo" / name).resolve() == ROOT / name
+
+
+@pytest.mark.parametrize("project", [ROOT, ROOT / "demo"], ids=["root", "demo"])
+def test_git_ignores_what_dvc_keeps(project: Path) -> None:
+    """Else DVC would write it into a .gitignore, in any clone that runs the pipeline."""
+    outs = [out for stage in STAGES.values() for out in stage["outs"]]
+    ignored = run(project, "git", "check-ignore", *outs).stdout.split()
+    assert sorted(ignored) == sorted(outs)
 
 
 def test_it_reads_like_a_page() -> None:

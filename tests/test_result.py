@@ -226,6 +226,13 @@ def test_the_overview_has_the_leads_over_all_controls() -> None:
     assert min(means.values()) > 0
 
 
+def test_the_demo_says_what_could_not_be_measured() -> None:
+    metrics = RESULTS["demo"]["metrics"] | {"lr_find": {}, "gradcam": {}}
+    said = summary(metrics)
+    assert "The range test gave no rate; training peaked at 0.01.\n\n" in said
+    assert "Grad-CAM's maps" not in said
+
+
 def test_the_docs_show_what_the_demo_says() -> None:
     text = (ROOT / "docs/running.md").read_text()
     lines = summary(RESULTS["demo"]["metrics"]).partition("\n\n")[0].splitlines()

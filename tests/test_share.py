@@ -173,7 +173,7 @@ def test_mps_comes_after_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     assert share.pick_device() == CPU
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "", "٠", "٣"])
 def test_jobs_must_be_a_number(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBS", text)
     with pytest.raises(InputError, match=f"^JOBS: '{text}' is not a whole number above 0"):

@@ -57,13 +57,13 @@ def mcnemar(counts: Paired) -> float:
     of these would fall to either side like a coin; p is the probability of a more uneven split than
     this one, and half of that of one as uneven. With the whole of it the test would be exact, but
     find too few differences (Fagerland, Lydersen and Laake 2013, doi 10.1186/1471-2288-13-91). It
-    is 1 where there is no such image.
+    is 1 where both sides have as many images, or none.
     """
     from scipy.stats import binom  # slow to import, and runs that are refused do without
 
     fewer, changed = min(counts.only_a, counts.only_b), counts.only_a + counts.only_b
     tail = binom.cdf(fewer, changed, 0.5) - binom.pmf(fewer, changed, 0.5) / 2
-    return float(2 * tail)
+    return min(1.0, float(2 * tail))
 
 
 def difference_interval(counts: Paired) -> Interval:

@@ -91,4 +91,4 @@ def metrics_of(leads: Sequence[Lead]) -> dict[str, float]:
 
 def headline(metrics: Mapping[str, float]) -> str:
     said = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-    return said or "faithfulness is not measured: no two test images have one predicted class"
+    return said or "faithfulness is not measured: no two test images have the same predicted class"

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from src.figures.style import Picture, drawn, enlarge, new_sheet, picture, words
 from src.figures.text import drawable
-from src.pipeline.words import short
+from src.figures.words import short
 
 # Sizes are in pixels; each pixel of an image becomes SCALE × SCALE pixels.
 SCALE = 4

@@ -39,7 +39,7 @@ def build_coverage(rows: Sequence[CoverageRow]) -> Figure:
     # The first points stand for so few images that their intervals would flatten the rest.
     bottom = min(low[-1], accuracy.min()) - 0.02
     axes.set(title=title, xlabel="coverage: share of images answered", ylabel="accuracy")
-    axes.set(xlim=(0, 1), ylim=(max(bottom, -0.02), 1 + 0.05 * (1 - bottom)))
+    axes.set(xlim=(0, 1), ylim=(bottom, 1 + 0.05 * (1 - bottom)))
     axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.yaxis.set_major_formatter(PercentFormatter(1, None))
     figure.legend(loc="outside lower center", ncols=2)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from src.evaluation.interval import wilson
 from src.figures.style import INK, VERMILLION, drawn, new_figure, percent, thousands
 from src.figures.text import drawable
-from src.pipeline.words import short
+from src.figures.words import short
 
 if TYPE_CHECKING:
     # This name serves only as a type, so figures need no torch.

@@ -15,6 +15,7 @@ import cv2
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from src.data import records
 from src.figures.style import Picture, enlarge, new_sheet, picture, words
@@ -71,6 +72,13 @@ class Legend:
         return drawable(self.classes)
 
 
+def enlarged(cam: Cam, height: int, width: int) -> NDArray[np.float32]:
+    """The map (height, width), still with its peak: enlarging lowers a peak of one pixel."""
+    large = cv2.resize(cam.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    scaled: NDArray[np.float32] = large * (cam.max() / (large.max() or 1))
+    return scaled
+
+
 def overlay(image: Picture, cam: Cam, colors: str, scale: int = SCALE) -> Picture:
     """The image in grey under the colours of its evidence, `scale` times as large.
 
@@ -78,8 +86,7 @@ def overlay(image: Picture, cam: Cam, colors: str, scale: int = SCALE) -> Pictur
     The image is grey, because a green frog would look like evidence.
     """
     large = enlarge(image, scale)
-    height, width = large.shape[:2]
-    evidence = cv2.resize(cam.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    evidence = enlarged(cam, *large.shape[:2])
     grey = cv2.cvtColor(large, cv2.COLOR_RGB2GRAY)[..., None] / 255
     blend = (1 - OPACITY) * grey + OPACITY * matplotlib.colormaps[colors](evidence)[..., :3]
     pixels: Picture = np.rint(255 * blend).astype(np.uint8)

@@ -25,7 +25,7 @@ from src.figures.style import (
     thousands,
     words,
 )
-from src.pipeline.words import short
+from src.figures.words import short
 
 if TYPE_CHECKING:
     # These names serve only as types, so figures need no torch.
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 OWN = "own map"
 NOTHING = (
-    "Faithfulness was not measured: no two test images have one predicted class.\n"
+    "Faithfulness was not measured: no two test images have the same predicted class.\n"
     "Use more test images."
 )
 # Colour, line and marker of each map, so that no two look alike in grey either.
@@ -166,7 +166,7 @@ def build_sanity(checks: Sequence[Check]) -> Figure:
     steps = dict.fromkeys((each.step, each.redrawn) for each in checks)
     names = [short(name) if step == 0 else f"+ {short(name)}" for step, name in steps]
     below.set_xticks([step for step, _ in steps], names)
-    below.set_xlabel("drawn anew (bars above: one standard error)")
+    below.set_xlabel("drawn anew, five times (points: means; bars: one standard error)")
     return figure
 
 

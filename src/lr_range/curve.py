@@ -137,8 +137,8 @@ def _refuse_flat(losses: Curve, drop: float, mode: str) -> None:
     raised = f"raise lr_find.{mode}.end_lr or lr_find.num_iter"
     mend = f"lower {_too_high(mode)}" if rises else raised
     raise NoFall(
-        f"the loss {seen}: it falls by {drop:.3g} at most, and less than {need:.3g} cannot be told "
-        f"from its noise; {mend} (params.yaml)"
+        f"the loss {seen}: its deepest fall is {drop:.3g}, and only one above {need:.3g} counts; "
+        f"{mend} (params.yaml)"
     )
 
 

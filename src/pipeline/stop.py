@@ -53,7 +53,8 @@ class StopRequest:
         trace: TracebackType | None,
     ) -> None:
         self.restore()
-        StopRequest.entered = False
+        # A stage that is on its way out ends by itself.
+        StopRequest.entered = error is not None
 
     def note(self, number: int, _: FrameType | None) -> None:
         if self.received is None:

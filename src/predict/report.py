@@ -8,9 +8,9 @@ from typing import Any
 
 from tqdm.utils import disp_len
 
+from src.figures.words import short
 from src.pipeline import paths
 from src.pipeline.errors import one_line
-from src.pipeline.words import short
 from src.predict.classifier import Classifier, Guess
 from src.predict.files import Fault
 

@@ -1,7 +1,7 @@
 """A picture of any size beside the evidence for its class, layer by layer.
 
-The pictures are joined as arrays, so that each of their pixels stays as it is; Matplotlib draws the
-lines of text.
+The picture, once it has a size for a screen, and its evidence are joined as arrays, so that each
+pixel stays as it is. Matplotlib draws the lines of text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,18 +14,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from src.explanation.subject import Cam
-from src.figures.evidence import OPACITY
+from src.figures.evidence import OPACITY, enlarged
 from src.figures.style import DPI, Picture, enlarge, look, new_sheet, picture, words
 from src.figures.text import fit
+from src.figures.words import short
 from src.pictures import centre_square
 from src.pipeline.files import whole_file
-from src.pipeline.words import short
 
 COLOURS = np.rint(255 * matplotlib.colormaps["viridis"](np.arange(256))[:, :3]).astype(np.uint8)
 # How bright that part of a picture stays which the network did not see.
 UNSEEN = 0.4
 # Sides in pixels: larger pictures are shrunk, much smaller ones enlarged. A column is at least as
-# wide as SMALL. The network saw 32 of them, so more would show nothing new.
+# wide as SMALL. The network saw 32×32 pixels, so a larger map would show nothing new.
 LARGE, SMALL = 1024, 160
 WHITE = 255
 
@@ -48,8 +48,7 @@ def evidence(image: Picture, cam: Cam) -> Picture:
     left, top, side = (round(edge) for edge in centre_square(*image.shape[:2]))
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     pixels: Picture = cv2.convertScaleAbs(grey, alpha=UNSEEN)
-    large = cv2.resize(cam.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
-    colours = COLOURS[np.rint(255 * large).astype(np.uint8)]
+    colours = COLOURS[np.rint(255 * enlarged(cam, side, side)).astype(np.uint8)]
     seen = np.s_[top : top + side, left : left + side]
     pixels[seen] = cv2.addWeighted(grey[seen], 1 - OPACITY, colours, OPACITY, 0)
     return pixels

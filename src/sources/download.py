@@ -210,7 +210,7 @@ def _reason(error: Exception, timeout_s: float) -> str:
     if isinstance(error, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError):
         return f"the server sent nothing for {timeout_s:g} s ({GO_ON})"
     if isinstance(error, requests.exceptions.InvalidURL | urllib3.exceptions.LocationValueError):
-        return "is no address that can be asked"
+        return "is not a valid address"
     if isinstance(error, urllib3.exceptions.HTTPError):
         return f"the connection was cut before the end of the file ({GO_ON})"
     return f"cannot be reached ({type(error).__name__})"

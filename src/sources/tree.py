@@ -63,8 +63,8 @@ def files_in(root: Path, part: str) -> list[File]:
         elif inner := folders_in(folder):
             faults.append(
                 f"{shown(inner[0])}: is a folder in the folder of a class; move its pictures up, "
-                "or name the folder that holds the classes with data.folder (params.yaml); parts "
-                f"are named {TRAIN} and {TEST}, and need both"
+                "or name the folder that holds the classes with data.folder (params.yaml); to "
+                f"choose the test pictures yourself, make two folders, {TRAIN} and {TEST}"
             )
         elif not paths:
             faults.append(f"{shown(folder)}: holds no picture; put some there, or remove it")

@@ -14,7 +14,6 @@ from src.pipeline.files import read_json
 from src.pipeline.params import Stop, Train
 
 Scheduler = CosineAnnealingLR | CyclicLR | OneCycleLR | ReduceLROnPlateau
-SAY_WHY = "`dvc repro -f -s lr_find`"
 FOUND = ("steep", "valley", "minimum", "slide", "base_lr", "max_lr")
 
 
@@ -77,7 +76,8 @@ def rate_of(key: str, value: str | float, found: Mapping[str, float]) -> float:
     if value not in found:
         raise InputError(
             f"{key}: {value} cannot be had, because the range test found no rate (its curve: "
-            f"plots/lr_find.png; {SAY_WHY} says why); set a number, or mend the test (params.yaml)"
+            "plots/lr_find.png; `dvc repro -f -s lr_find` says why); set a number, or mend the "
+            "test (params.yaml)"
         )
     return found[value]
 

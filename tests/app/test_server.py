@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 import numpy as np
@@ -19,7 +19,7 @@ from PIL import Image
 
 from src.app import server
 from src.app.answer import SMALL
-from src.app.server import MAX_BYTES, build, listen, only_from_here
+from src.app.server import MAX_BYTES, build, listen, only_from_here, predict_with
 from src.pictures import decode_picture, read_picture
 from src.pipeline.errors import InputError
 from src.predict.classifier import load_classifier
@@ -84,6 +84,19 @@ def test_a_body_that_does_not_arrive_whole_gets_a_sentence(url: str) -> None:
     answer = requests.post(f"{url}predict", data=b"no gzip", headers=headers, timeout=60)
     assert answer.status_code == 400
     assert answer.json()["error"] == "photo.png: did not arrive whole; send it again"
+
+
+def test_a_lost_connection_is_no_fault_of_the_server() -> None:
+    """What aiohttp raises while it reads from whoever has gone away."""
+
+    class Gone:
+        headers: ClassVar = {"X-Name": "photo.png"}
+
+        async def read(self) -> bytes:
+            raise ConnectionResetError
+
+    answer: web.Response = asyncio.run(predict_with(None)(Gone()))
+    assert answer.status == 400
 
 
 def test_who_goes_away_leaves_no_traceback(url: str, terminal: Path) -> None:

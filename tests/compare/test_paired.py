@@ -48,11 +48,12 @@ def test_images_that_changed_side_are_named_the_clearest_first() -> None:
     assert confusions(gained) == [("cat", "dog", 2), ("ship", "cat", 1)]
 
 
-@pytest.mark.parametrize(("only_a", "only_b"), [(7, 1), (0, 5), (3, 4), (40, 61), (6, 6)])
+@pytest.mark.parametrize(("only_a", "only_b"), [(7, 1), (0, 5), (3, 4), (40, 61), (6, 6), (3, 3)])
 def test_mcnemar_is_the_mid_p_of_a_fair_coin(only_a: int, only_b: int) -> None:
     changed, fewer = only_a + only_b, min(only_a, only_b)
     below = sum(comb(changed, k) for k in range(fewer)) + comb(changed, fewer) / 2
     assert mcnemar(Paired(100, only_a, only_b, 9)) == pytest.approx(2 * below / 2**changed)
+    assert mcnemar(Paired(100, only_a, only_b, 9)) <= 1
     assert mcnemar(Paired(0, only_b, only_a, 1)) == mcnemar(Paired(100, only_a, only_b, 9))
 
 

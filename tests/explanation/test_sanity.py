@@ -58,6 +58,17 @@ def test_the_error_has_the_chance_of_images_and_of_draws() -> None:
     assert np.mean(np.square(errors)) == pytest.approx(truth**2, rel=0.1)
 
 
+def test_each_draw_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = set()
+    monkeypatch.setattr("src.explanation.sanity.redraw", lambda _, g: seeds.add(g.initial_seed()))
+    monkeypatch.setattr(
+        "src.explanation.maps.grad_cam", lambda *_: {"layer4": torch.zeros(4, 32, 32)}
+    )
+    trained = Trained(build_model("resnet18", 10), NORMALIZE, "fp32")
+    cascade_correlations(trained, ["layer4"], IMAGES, LABELS, "gradcam")
+    assert len(seeds) == DRAWS
+
+
 def test_flat_maps_of_a_draw_are_left_out() -> None:
     nan = np.nan
     draws = [[0.5, nan, 0.1], [0.3, nan, nan], [nan, nan, nan]]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from src.explanation.gradcam import WEIGHTS
-from src.figures.evidence import METHODS, OPACITY, SCALE, Legend, overlay, place_header
+from src.figures.evidence import METHODS, OPACITY, SCALE, Legend, enlarged, overlay, place_header
 from src.figures.style import look, new_sheet
 from src.pipeline.params import Gradcam
 from tests.figures.explained import faults, legend
@@ -57,3 +57,12 @@ def test_the_header_fits_a_narrow_sheet() -> None:
     assert faults(figure) == []
     assert "low" in words_of(figure)
     assert figure.images[0].get_array().shape == (4 * SCALE, 48 * SCALE, 3)
+
+
+def test_a_peak_of_one_pixel_keeps_its_height() -> None:
+    cam = np.zeros((32, 32), np.float32)
+    cam[5, 7] = 1
+    for side in (192, 768):
+        assert enlarged(cam, side, side).max() == pytest.approx(1)
+        assert enlarged(cam / 2, side, side).max() == pytest.approx(0.5)
+    assert not enlarged(0 * cam, 192, 192).any()

@@ -7,7 +7,7 @@ import matplotlib
 
 from src.figures import evaluate
 from src.figures.style import look, new_sheet, plain
-from src.pipeline.words import short
+from src.figures.words import short
 from tests.conftest import ROOT, run
 from tests.figures.reading import IMAGES, scored, unreadable
 

@@ -78,7 +78,7 @@ def test_a_parent_that_died_during_start_up_is_missed(tmp_path: Path) -> None:
 def test_a_stage_ends_with_its_dvc(waits: bool, tmp_path: Path) -> None:
     """It would write over the next run's results. A training ends by itself, with a checkpoint."""
     child = """if True:
-        import sys, time
+        import os, sys, time
         from contextlib import nullcontext
         from pathlib import Path
         from src.pipeline.stop import StopRequest, end_with_dvc
@@ -87,6 +87,7 @@ def test_a_stage_ends_with_its_dvc(waits: bool, tmp_path: Path) -> None:
             print("begun", flush=True)
             time.sleep(3)
             Path(sys.argv[1]).write_text("results of a run that nobody waits for")
+            os._exit(0)
     """
     parent = """if True:
         import subprocess, sys

@@ -147,9 +147,7 @@ def experiment(project: Path, name: str, seed: int, top1: float) -> str:
 def test_only_a_whole_run_is_recorded(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What docs/model.md says of the weights and of the data must hold."""
     monkeypatch.setattr(figures, "ROOT", own)
-    with pytest.raises(
-        SystemExit, match=r"data/report\.json: the data are from shapes; what `make"
-    ):
+    with pytest.raises(SystemExit, match=r"data/train\.json: the data are from shapes; what `make"):
         figures.record_run("default")
     weights = own / "models/model.safetensors"
     whole = weights.read_bytes()

@@ -110,9 +110,7 @@ def test_an_address_of_another_kind_is_refused(tmp_path, url):
     "url", ["http://", "https://[::1/x", "http://a b/x", "http://.x/", "http://a..b/x"]
 )
 def test_an_impossible_address_is_told_in_one_sentence(tmp_path, url):
-    assert refusal(fetch, SOURCE, tmp_path, url).startswith(
-        f"{url}: is no address that can be asked; "
-    )
+    assert refusal(fetch, SOURCE, tmp_path, url).startswith(f"{url}: is not a valid address; ")
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path):

@@ -66,7 +66,7 @@ REFUSED = {
     "257 classes": ([f"{i}/a.png" for i in range(257)], "{root}: has 257 instead of 2 to 256"),
     "empty class": (["cat/a.png", "dog/b.png", "emu/"], "{root}/emu: holds no picture"),
     "deeper": (["cat/old/a.png", "dog/b.png"], "{root}/cat/old: is a folder in the folder of a"),
-    "parts, no test": (["train/cat/a", "val/cat/a"], "{root}/train/cat: is a folder in the folder"),
+    "parts, no test": (["train/cat/a", "val/cat/a"], "{root}/val/cat: is a folder in the folder"),
     "a third part": (["train/cat/a", "test/cat/a", "val/cat/a"], "{root}/val: lies beside train"),
     "class missing in test": (
         ["train/cat/a", "train/dog/a", "train/emu/a", "test/cat/a", "test/emu/a"],
@@ -74,11 +74,11 @@ REFUSED = {
     ),
     "flat test": (
         ["train/cat/a", "train/dog/a", "test/a"],
-        "{root}/test/cat: is missing; every class needs pictures in train and in test",
+        "{root}/test/dog: is missing; every class needs pictures in train and in test",
     ),
     "empty test": (
         ["train/cat/a", "train/dog/a", "test/"],
-        "{root}/test/cat: is missing; every class needs pictures in train and in test",
+        "{root}/test/dog: is missing; every class needs pictures in train and in test",
     ),
     "empty parts": (["train/", "test/"], "{root}: has 0 instead of 2 to 256 names"),
     "space at the end": (["cat /a", "dog/b"], "{root}: class 0 is 'cat ', which is no name"),
@@ -123,6 +123,6 @@ def test_faults_of_a_kind_are_all_told(tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out.splitlines() == [
         f"{root}/ape: holds no picture; put some there, or remove it",
         f"{root}/bee/old: is a folder in the folder of a class; move its pictures up, or name the "
-        "folder that holds the classes with data.folder (params.yaml); parts are named train and "
-        "test, and need both",
+        "folder that holds the classes with data.folder (params.yaml); to choose the test "
+        "pictures yourself, make two folders, train and test",
     ]
