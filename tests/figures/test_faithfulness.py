@@ -11,7 +11,7 @@ from matplotlib.legend import Legend
 from src.explanation.curves import SHARES, WAYS
 from src.explanation.faithfulness import Faithfulness
 from src.explanation.leads import CONTROLS, OWN, Lead, leads_of, points_of
-from src.explanation.sanity import LEARNED, Check
+from src.explanation.sanity import DRAWS, LEARNED, Check
 from src.figures import faithfulness as figures
 from src.figures.style import look
 from tests.figures.reading import Case, check_file, unreadable, words_of
@@ -96,6 +96,12 @@ def test_the_legend_of_the_sanity_check_covers_no_data() -> None:
     below = figure.legends[0].get_window_extent().y1
     assert all(axes.get_window_extent().y0 > below for axes in figure.axes)
     assert figure.axes[1].get_ylim() == (0, 5)
+
+
+def test_the_sanity_check_says_how_often_it_draws() -> None:
+    """In words, as figures import no explanation."""
+    assert DRAWS == 5
+    assert "drawn anew, five times" in words_of(built("sanity", ["layer4"]))
 
 
 def test_a_step_without_a_correlation_is_a_gap() -> None:

@@ -77,38 +77,64 @@ def test_a_parent_that_died_during_start_up_is_missed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_stage_ends_with_its_dvc(waits: bool, tmp_path: Path) -> None:
     """It would write over the next run's results. A training ends by itself, with a checkpoint."""
-    child = """if True:
+    child = f"""if True:
         import os, sys, time
         from contextlib import nullcontext
         from pathlib import Path
         from src.pipeline.stop import StopRequest, end_with_dvc
         end_with_dvc("evaluate")
-        with StopRequest() if sys.argv[2] == "True" else nullcontext():
+        with StopRequest() if {waits} else nullcontext():
             print("begun", flush=True)
             time.sleep(3)
             Path(sys.argv[1]).write_text("results of a run that nobody waits for")
             os._exit(0)
     """
+    sentence = "evaluate: stopped because the dvc that started it has ended; nothing is recorded\n"
+    results = ("results of a run that nobody waits for", "")
+    assert after_its_parent(child, tmp_path) == (results if waits else ("", sentence))
+
+
+def test_a_training_on_its_way_out_is_not_cut_off(tmp_path: Path) -> None:
+    """It takes a while to end its loader's processes, and says itself that it has stopped."""
+    child = """if True:
+        import os, sys, time
+        from pathlib import Path
+        from src.pipeline.stop import PARENT, Stopped, StopRequest, end_with_dvc
+        end_with_dvc("train")
+        try:
+            with StopRequest() as stop:
+                print("begun", flush=True)
+                while os.getppid() == PARENT:
+                    time.sleep(0.01)
+                stop.check()
+        except Stopped:
+            time.sleep(1.5)
+            Path(sys.argv[1]).write_text("ended by itself")
+            os._exit(1)
+    """
+    assert after_its_parent(child, tmp_path) == ("ended by itself", "")
+
+
+def after_its_parent(child: str, folder: Path) -> tuple[str, str]:
+    """What a child of a dvc that dies wrote into the file of its argument, and said on stderr."""
     parent = """if True:
         import subprocess, sys
-        with open(sys.argv[4], "wb") as err:
+        with open(sys.argv[3], "wb") as err:
             child = subprocess.Popen(
-                [sys.executable, "-c", *sys.argv[1:4]], stdout=subprocess.PIPE, stderr=err
+                [sys.executable, "-c", *sys.argv[1:3]], stdout=subprocess.PIPE, stderr=err
             )
         child.stdout.readline()
         print(child.pid)
     """
-    results, said = tmp_path / "results", tmp_path / "said"
-    command = [sys.executable, "-c", parent, child, str(results), str(waits), str(said)]
-    env = {**os.environ, "DVC_STAGE": "evaluate"}
+    written, said = folder / "written", folder / "said"
+    command = [sys.executable, "-c", parent, child, str(written), str(said)]
+    env = {**os.environ, "DVC_STAGE": "any"}
     pid = int(subprocess.run(command, cwd=ROOT, check=True, env=env, stdout=subprocess.PIPE).stdout)
     deadline = time.monotonic() + 60
     while is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_running(pid)
-    assert results.exists() == waits
-    sentence = "evaluate: stopped because the dvc that started it has ended; nothing is recorded\n"
-    assert said.read_text() == ("" if waits else sentence)
+    return written.read_text() if written.exists() else "", said.read_text()
 
 
 def is_running(pid: int) -> bool:
