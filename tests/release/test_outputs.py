@@ -177,8 +177,8 @@ def test_what_is_published_here_is_one_run(name: str) -> None:
         assert md5 == f"{file.parent.name}{file.name}"
     prefix = f"{project.relative_to(ROOT)}/".lstrip("./")
     # HEAD's lock has the same run by other code, or a run of yours.
-    shown = [run(ROOT, "git", "show", f"{at}:{prefix}dvc.lock").stdout for at in (commit, "HEAD")]
-    locks = [yaml.safe_load(text)["stages"].values() for text in shown]
-    locked = {out["md5"] for lock in locks for stage in lock for out in stage["outs"]}
+    texts = [run(ROOT, "git", "show", f"{at}:{prefix}dvc.lock").stdout for at in (commit, "HEAD")]
+    stages = [stage for text in texts for stage in yaml.safe_load(text)["stages"].values()]
+    locked = {out["md5"] for stage in stages for out in stage["outs"]}
     assert {f"{file.parent.name}{file.name}" for file in files} <= locked
     assert sum(map(os.path.getsize, files)) < 30e6
