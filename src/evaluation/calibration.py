@@ -10,6 +10,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 BINS = 15
+BIN = 10  # images at least in a bin of equal mass: an accuracy over fewer is mostly chance
 Floats = NDArray[np.float64]
 COLDEST, HOTTEST = -3, 3  # log T: the temperatures searched are 0.05 to 20
 # The standard error of log T at which a 95% interval goes from half to twice the temperature. That
@@ -94,13 +95,14 @@ def calibrate(confidence: Floats, right: Floats) -> Calibration:
 def calibrate_adaptively(confidence: Floats, right: Floats) -> Calibration:
     """The bins of equal mass over (N,) images, and the error over them.
 
-    Each bin has the same number of images, give or take one (Nguyen and O'Connor 2015). A good
-    network is sure of most images, so bins of equal width leave most of them in the last one; these
-    tell the sure apart from the very sure. Nixon et al. 2019 recommend them. Their measure covers
-    every class's probability; this one covers the predicted class's, as the other error does.
+    Each bin has the same number of images, give or take one (Nguyen and O'Connor 2015), and so
+    fewer than 150 images have fewer bins than 15. A good network is sure of most images, so bins
+    of equal width leave most of them in the last one; these tell the sure apart from the very
+    sure. Nixon et al. 2019 recommend them. Their measure covers every class's probability; this
+    one covers the predicted class's, as the other error does.
     """
     order = np.argsort(confidence, kind="stable")
-    parts = np.array_split(order, min(BINS, len(order)))
+    parts = np.array_split(order, max(1, min(BINS, len(order) // BIN)))
     return expected([b for part in parts if (b := mean_bin(confidence, right, part))])
 
 

@@ -59,23 +59,31 @@ def test_what_is_certain_is_in_the_last_bin() -> None:
 
 
 def test_bins_of_equal_mass_have_the_same_number_of_images() -> None:
-    """32 images in 15 bins: two of three, thirteen of two, from the least sure on."""
-    confidence = np.linspace(0.2, 0.82, 32)
-    right = np.array([0.0, 1.0] * 16)
-    shuffled = np.random.default_rng(0).permutation(32)
+    """167 images in 15 bins: two of twelve, thirteen of eleven, from the least sure on."""
+    confidence = np.linspace(0.1, 0.93, 167)
+    right = (np.arange(167) % 2).astype(float)
+    shuffled = np.random.default_rng(0).permutation(167)
     bins, error = calibrate_adaptively(confidence[shuffled], right[shuffled])
-    assert [count for *_, count in bins] == [3, 3] + [2] * 13
-    assert bins[0] == pytest.approx((0.22, 1 / 3, 3))
-    assert bins[1] == pytest.approx((0.28, 2 / 3, 3))
-    assert bins[-1] == pytest.approx((0.81, 0.5, 2))
-    twos = [abs(0.33 + 0.04 * step - 0.5) for step in range(13)]
-    assert error == pytest.approx((3 * (1 / 3 - 0.22) + 3 * (2 / 3 - 0.28) + 2 * sum(twos)) / 32)
+    assert [count for *_, count in bins] == [12, 12] + [11] * 13
+    assert bins[0] == pytest.approx((0.1275, 0.5, 12))
+    assert bins[2] == pytest.approx((0.245, 5 / 11, 11))
+    assert bins[-1] == pytest.approx((0.905, 5 / 11, 11))
+    gaps = [images * abs(said - true) for said, true, images in bins]
+    assert error == pytest.approx(sum(gaps) / 167)
 
 
-def test_fewer_images_than_bins_are_a_bin_each() -> None:
+@pytest.mark.parametrize(
+    ("images", "sizes"), [(1, [1]), (19, [19]), (20, [10, 10]), (149, [*[11] * 9, *[10] * 5])]
+)
+def test_a_bin_of_equal_mass_has_ten_images_or_all(images: int, sizes: list[int]) -> None:
+    bins, _ = calibrate_adaptively(np.linspace(0.5, 0.9, images), np.ones(images))
+    assert [row.images for row in bins] == sizes
+
+
+def test_the_error_of_one_bin_is_its_gap() -> None:
     bins, error = calibrate_adaptively(np.array([0.9, 0.5]), np.array([1.0, 0.0]))
-    assert bins == [(0.5, 0.0, 1), (0.9, 1.0, 1)]
-    assert error == pytest.approx(0.3)
+    assert bins == [pytest.approx((0.7, 0.5, 2))]
+    assert error == pytest.approx(0.2)
 
 
 def test_images_of_one_confidence_may_stand_in_any_order() -> None:
