@@ -9,7 +9,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from src.figures.style import GREEN, RED, drawn, enlarge, new_sheet, picture, thousands, words
+from src.figures.style import (
+    GREEN,
+    RED,
+    drawn,
+    enlarge,
+    new_sheet,
+    notice,
+    picture,
+    thousands,
+    words,
+)
 from src.figures.text import drawable, fit, text_width
 
 if TYPE_CHECKING:
@@ -34,6 +44,8 @@ def build_compare(
     images: (N, H, W, 3), all test images; sides: of each group the images, of which the first
     SHOWN are drawn; runs: names of the two; classes: names by label.
     """
+    if not any(sides):
+        return notice("No image changed side: both runs are right on the same images")
     side = SCALE * images.shape[1]
     step_x, step_y = side + GUTTER, side + CAPTION
     downs = [-(-len(rows[:SHOWN]) // ACROSS) for rows in sides]

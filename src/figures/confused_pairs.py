@@ -16,12 +16,11 @@ from src.figures.evidence import (
     SCALE,
     SIDE,
     Legend,
-    empty_sheet,
     place_header,
     place_lines,
     place_overlay,
 )
-from src.figures.style import drawn, enlarge, new_sheet, percent, picture
+from src.figures.style import drawn, enlarge, new_sheet, notice, percent, picture
 
 if TYPE_CHECKING:
     # These names serve only as types, so figures need no torch.
@@ -40,7 +39,7 @@ def build_confused_pairs(rows: Sequence[PairExamples], pairs: int, legend: Legen
     many pairs there are, shown or not.
     """
     if not rows:
-        return empty_sheet("No two classes were confused")
+        return notice("No two classes were confused")
     start = MARGIN + LABEL
     figure = new_sheet(start + ACROSS * (SIDE + GAP) - GAP + MARGIN, HEADER + len(rows) * STEP)
     title = f"{legend.title}: {len(rows)} of {pairs:,} confused pairs, the most frequent first"

@@ -17,9 +17,8 @@ from src.figures.style import (
     VERMILLION,
     drawn,
     new_figure,
-    new_sheet,
+    notice,
     thousands,
-    words,
 )
 
 if TYPE_CHECKING:
@@ -33,9 +32,7 @@ OFF = "Corruptions were not tried.\nTo try them: dvc exp run -S evaluate.corrupt
 def build_corruptions(rows: Sequence[CorruptionRow]) -> Figure:
     """Accuracy against strength, a line for each kind; words where there are no rows."""
     if not rows:
-        figure = new_sheet(900, 200)
-        words(figure, OFF, 450, 100, ha="center", va="center", linespacing=1.8)
-        return figure
+        return notice(OFF)
     figure = new_figure(6.5, 5)
     axes = figure.subplots()
     strength, *columns, images = np.array(rows).T

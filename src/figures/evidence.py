@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from src.data import records
-from src.figures.style import Picture, enlarge, new_sheet, picture, words
+from src.figures.style import Picture, enlarge, picture, words
 from src.figures.text import drawable, fit, text_width
 
 if TYPE_CHECKING:
@@ -142,10 +142,3 @@ def place_explained(
         place_overlay(figure, example, legend, x, top)
         lines = [f"{verb} {legend.names[example.target]}", f"{example.target_probability:.2f}"]
         place_lines(figure, lines, x, below, SIDE)
-
-
-def empty_sheet(text: str) -> Figure:
-    """A sheet that only says why it has no pictures."""
-    figure = new_sheet(800, 200)
-    words(figure, text, 400, 100, ha="center", va="center", size=TITLE)
-    return figure

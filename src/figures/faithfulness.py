@@ -21,9 +21,8 @@ from src.figures.style import (
     VERMILLION,
     drawn,
     new_figure,
-    new_sheet,
+    notice,
     thousands,
-    words,
 )
 from src.figures.words import short
 
@@ -61,9 +60,7 @@ def build_faithfulness(found: Faithfulness) -> Figure:
     Words where nothing was measured.
     """
     if not found.images:
-        figure = new_sheet(900, 200)
-        words(figure, NOTHING, 450, 100, ha="center", va="center", linespacing=1.8)
-        return figure
+        return notice(NOTHING)
     layers = list(dict.fromkeys(point.layer for point in found.points))
     figure = new_figure(max(2.4 * len(layers), 6) + 1.2, 12.3)
     ratios = [0.15, *[1] * len(WAYS), 1.6]

@@ -14,11 +14,10 @@ from src.figures.evidence import (
     MARGIN,
     SIDE,
     Legend,
-    empty_sheet,
     place_explained,
     place_header,
 )
-from src.figures.style import drawn, new_sheet, thousands
+from src.figures.style import drawn, new_sheet, notice, thousands
 
 if TYPE_CHECKING:
     # This name serves only as a type, so figures need no torch.
@@ -33,7 +32,7 @@ def build_mistakes(rows: Sequence[Mistake], wrong: int, legend: Legend) -> Figur
     wrong: how many mistakes there are, shown or not.
     """
     if not rows:
-        return empty_sheet("No mistakes")
+        return notice("No mistakes")
     step_x, step_y = 3 * SIDE + 2 * GAP + GUTTER, SIDE + CAPTION
     width = 2 * MARGIN + ACROSS * step_x - GUTTER
     figure = new_sheet(width, HEADER + -(-len(rows) // ACROSS) * step_y)

@@ -102,6 +102,13 @@ def words(figure: Figure, text: str, left: int, top: int, **look_of_text: Any) -
     figure.text(left / width, 1 - top / height, text, **options)
 
 
+def notice(text: str) -> Figure:
+    """A sheet that only says why there is nothing to draw."""
+    figure = new_sheet(900, 200)
+    words(figure, text, 450, 100, ha="center", va="center", linespacing=1.8)
+    return figure
+
+
 def enlarge(image: Picture, scale: int) -> Picture:
     """Turn each pixel of (H, W, 3) into a square of scale × scale pixels."""
     larger: Picture = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)

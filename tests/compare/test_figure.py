@@ -44,6 +44,11 @@ def test_it_names_runs_classes_and_probabilities() -> None:
     assert "Only B is right: 7 images" in shown
 
 
+def test_two_runs_that_are_right_on_the_same_images_say_so() -> None:
+    same = Case(build_compare, draw_compare, (IMAGES, ((), ()), ("HEAD", "main"), NAMES))
+    assert words_of(same.figure()) == "No image changed side: both runs are right on the same images"
+
+
 @pytest.mark.parametrize("classes", [NAMES, many(9), ["cat", "犬"], ["W" * 60, "W" * 61]])
 @pytest.mark.parametrize("runs", [("HEAD", "faster"), ("W" * 60, "ветка-犬\n" * 9)])
 def test_every_name_can_be_read(classes: list[str], runs: tuple[str, str]) -> None:
