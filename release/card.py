@@ -24,10 +24,8 @@ batch norm in fp32. It holds tensors and a line of JSON, and no code. `make weig
 | size | {bytes:,} bytes |
 | SHA-256 | `{sha256}` |
 | MD5, as in dvc.lock | `{md5}` |
-| commit of the run | `{commit}` |
 | command | `{command}` |
-| machine | {hardware}; {device}, {precision} |
-| versions | Python {python}, torch {torch}, albumentations {albumentations} |
+{origin}
 | licence | MIT, as the code |
 
 ## Data
@@ -79,6 +77,20 @@ def weights_of(path: Path) -> dict[str, Any]:
         "sha256": hashlib.sha256(content).hexdigest(),
         "md5": hashlib.md5(content).hexdigest(),
     }
+
+
+ORIGIN = """\
+| commit{of} | `{commit}` |
+| machine{of} | {hardware}; {device}, {precision} |
+| versions{of} | Python {python}, torch {torch}, albumentations {albumentations} |"""
+
+
+def origin(result: dict[str, Any]) -> str:
+    """Where a result was made; its network can be that of an earlier release."""
+    if "trained" not in result:
+        return ORIGIN.format(of="", **result)
+    parts = {" of the training": result["trained"], " of evaluate and gradcam": result}
+    return "\n".join(ORIGIN.format(of=of, **made) for of, made in parts.items())
 
 
 def sizes_of(sides: list[int]) -> str:
@@ -138,6 +150,7 @@ def model_card(result: dict[str, Any], params: dict[str, Any]) -> str:
         **result["weights"],
         **metrics["download"],
         **params["train"],
+        "origin": origin(result),
         "seed": params["seed"],
         "arch": params["model"]["arch"].replace("resnet", "ResNet-"),
         "held_out": held_out(params["data"]["val_size"], params["data"]["train_limit"]),
@@ -151,7 +164,6 @@ def model_card(result: dict[str, Any], params: dict[str, Any]) -> str:
         "weights_are": what_weights(params["train"]["average"]),
         "sizes": sizes_of(params["train"]["resolution"]),
         "augment": ", ".join(name for entry in params["augment"] for name in entry),
-        "precision": result["precision"],
         "top1": top1,
         "low": low,
         "high": high,

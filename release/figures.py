@@ -4,6 +4,9 @@
 Commit the run's dvc.lock and metrics first: docs/result.yaml names that commit, and the tests hold
 the docs to it. Pictures are copied: a file can't be an output that DVC caches and in git too.
 
+A release may keep the network of the release before, by `make weights` and `dvc repro`: evaluate
+and gradcam alone are of this commit and machine then, and docs/result.yaml tells of both.
+
 `python -m release.figures quick REVISION REVISION…` records runs of the quick recipe that differ in
 their seeds, by the names of their experiments; `make verify TRAIN=quick` compares with their mean.
 """
@@ -18,14 +21,18 @@ import yaml
 
 from release.card import model_card, weights_of
 from release.log import last_run
+from release.machine import in_words, this_machine
 from src.data.dataset import REPORTS
+from src.device import in_software
 from src.pipeline import paths
 from src.pipeline.command import run_command
 from src.pipeline.files import read_bytes, read_json
 from src.pipeline.git import commit_of, git
 from src.pipeline.lock import NOTHING, md5, read_lock
+from src.share import pick_device
 
 ROOT = Path(__file__).parents[1]
+DOCS_LOG = Path("docs/training.jsonl")
 RESULT, MODEL = ROOT / "docs/result.yaml", ROOT / "docs/model.md"
 PICTURES = ("lr_find", "training", "confusion", "calibration", "gradcam", "misclassified")
 STAGES = ("download", "lr_find", "train", "evaluate", "gradcam")
@@ -42,15 +49,8 @@ def committed(project: Path) -> str:
     return git(project, "rev-list", "-1", "HEAD", "--", *FILES).strip()
 
 
-def read_log(project: Path) -> list[dict[str, Any]]:
-    return last_run(read_bytes(project / paths.LOG, MADE).decode(errors="replace"))
-
-
-def in_words(about: dict[str, Any]) -> dict[str, Any]:
-    """What a machine is, with what its CPU can do as one line."""
-    able = about.get("capabilities", {}).items()
-    words = sorted(name if value is True else f"{name}={value}" for name, value in able if value)
-    return about | ({"capabilities": " ".join(words)} if words else {})
+def read_log(project: Path, log: Path = paths.LOG) -> list[dict[str, Any]]:
+    return last_run(read_bytes(project / log, MADE).decode(errors="replace"))
 
 
 def surroundings(run: list[dict[str, Any]]) -> dict[str, Any]:
@@ -92,23 +92,42 @@ def record_seeds(project: Path, revisions: list[str]) -> dict[str, Any]:
     return {"commit": stands_on.pop(), "command": command, **surroundings(run), "seeds": seeds}
 
 
-def record(project: Path) -> dict[str, Any]:
-    """What docs/result.yaml says of a project's last run."""
+def record(project: Path, before: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What docs/result.yaml says of a project's last run.
+
+    before: the result of the release before, whose network is this one's where no training has
+    left a log here.
+    """
+    kept = before if before and not (project / paths.LOG).exists() else None
+    log = DOCS_LOG if kept else paths.LOG
     metrics = {stage: read_json(project / paths.metrics(stage), MADE) for stage in STAGES}
-    run = read_log(project)
+    run = read_log(project, log)
     if run[-1].get("train_loss") != metrics["train"]["train_loss"]:
         sys.exit(
-            f"error: the last run of {paths.LOG} is not that of {paths.metrics('train')}; record a "
-            "run before the next training"
+            f"error: the last run of {log} is not that of {paths.metrics('train')}; record a run "
+            "where it was made and before the next training"
         )
     check_weights(project)
+    made = surroundings(run)
     return {
         "commit": committed(project),
         "command": "dvc repro",
-        **surroundings(run),
+        **(evaluated_here(kept, made) if kept else made),
         "weights": weights_of(project / paths.WEIGHTS),
         "metrics": metrics,
     }
+
+
+def evaluated_here(before: dict[str, Any], trained: dict[str, Any]) -> dict[str, Any]:
+    """The machine of evaluate and gradcam, which is this one, and the commit and machine of train.
+
+    before: the result of the release whose network it is; trained: its machine.
+    """
+    precision = trained["precision"]
+    if in_software(precision, pick_device()):
+        sys.exit(f"error: this CPU has {precision} in software alone; evaluate on one that has it")
+    commit = before.get("trained", before)["commit"]
+    return {**this_machine(precision), "trained": {"commit": commit, **trained}}
 
 
 def check_weights(project: Path) -> None:
@@ -148,22 +167,26 @@ def write_results(results: dict[str, Any]) -> None:
     RESULT.write_text(HEADER + yaml.safe_dump(results, sort_keys=False, allow_unicode=True))
 
 
-def record_run(name: str) -> dict[str, Any]:
-    """Record the last run of default or demo; the default's pictures, log and card go to docs."""
+def record_run(name: str, before: dict[str, Any]) -> dict[str, Any]:
+    """Record the last run of default or demo; the default's pictures, log and card go to docs.
+
+    before: the result of that name in the release before.
+    """
     project = ROOT / "demo" if name == "demo" else ROOT
-    needed = [project / path for path in (paths.LOG, *map(picture_of, PICTURES))]
-    missing = [str(path.relative_to(ROOT)) for path in needed if not path.exists()]
-    if missing:
+    pictures = map(picture_of, PICTURES)
+    if missing := [str(path) for path in pictures if not (project / path).exists()]:
         place = "in demo/" if name == "demo" else "here"
         sys.exit(f"error: {', '.join(missing)}: not there; {MADE} {place}")
-    result = record(project)
-    if name == "default":
-        check_source(project)
-        result["pictures"] = copy_pictures()
+    if name == "demo":
+        return record(project)
+    result = record(project, before)
+    check_source(project)
+    result["pictures"] = copy_pictures()
+    if "trained" not in result:
         lines = "".join(json.dumps(row) + "\n" for row in read_log(project))
-        (ROOT / "docs/training.jsonl").write_text(lines)
-        params = yaml.safe_load((project / paths.PARAMS).read_text())
-        MODEL.write_text(model_card(result, params))
+        (ROOT / DOCS_LOG).write_text(lines)
+    params = yaml.safe_load((project / paths.PARAMS).read_text())
+    MODEL.write_text(model_card(result, params))
     return result
 
 
@@ -173,7 +196,7 @@ def main() -> None:
     if name == "quick" and len(sys.argv) >= 4:
         results["quick"] = record_seeds(ROOT, sys.argv[2:])
     elif name in {"default", "demo"}:
-        results[name] = record_run(name)
+        results[name] = record_run(name, results.get(name, {}))
     else:
         sys.exit(f"error: {name}: record the run of default or demo, or two runs of quick or more")
     write_results(results)

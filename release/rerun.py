@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from release.figures import in_words
+from release.machine import this_machine
 from release.outputs import command, pull
 from src.data.dataset import read_classes
-from src.device import machine, start, surroundings
 from src.network.weights import load_model, save_weights
 from src.pipeline import paths
 from src.pipeline.git import commit_at
@@ -84,8 +83,7 @@ def differing_machine(result: dict[str, Any], precision: str) -> list[str]:
 
     precision: in which it computes the network.
     """
-    device, _ = start(precision, deterministic=True)
-    here = in_words({**machine(device, precision), **surroundings(device)})
+    here = this_machine(precision)
     other = {name: value for name, value in result.items() if here.get(name, value) != value}
     return [difference(name, here[name], value) for name, value in other.items()]
 

@@ -83,9 +83,12 @@ def test_a_result_says_how_it_was_made() -> None:
     for result in RESULTS.values():
         assert len(result["commit"]) == 40
         assert result["command"]
-        assert result["seconds_of_epochs"] > 0
+        trained = result.get("trained", result)
+        assert len(trained["commit"]) == 40
+        assert trained["seconds_of_epochs"] > 0
         for key in ("hardware", "device", "precision", "python", "torch"):
             assert result[key], key
+            assert trained[key], key
 
 
 def test_pictures_in_the_docs_are_those_of_the_run(project: tuple[Path, Any]) -> None:

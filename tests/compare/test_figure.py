@@ -46,7 +46,8 @@ def test_it_names_runs_classes_and_probabilities() -> None:
 
 def test_two_runs_that_are_right_on_the_same_images_say_so() -> None:
     same = Case(build_compare, draw_compare, (IMAGES, ((), ()), ("HEAD", "main"), NAMES))
-    assert words_of(same.figure()) == "No image changed side: both runs are right on the same images"
+    shown = words_of(same.figure())
+    assert shown == "No image changed side: both runs are right on the same images"
 
 
 @pytest.mark.parametrize("classes", [NAMES, many(9), ["cat", "犬"], ["W" * 60, "W" * 61]])

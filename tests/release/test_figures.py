@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
-from release import figures
+from release import figures, machine
 from release.card import model_card
 from release.figures import MODEL, RESULT, committed, record, record_seeds
 from release.log import last_run
@@ -148,24 +149,49 @@ def test_only_a_whole_run_is_recorded(own: Path, monkeypatch: pytest.MonkeyPatch
     """What docs/model.md says of the weights and of the data must hold."""
     monkeypatch.setattr(figures, "ROOT", own)
     with pytest.raises(SystemExit, match=r"data/train\.json: the data are from shapes; what `make"):
-        figures.record_run("default")
+        figures.record_run("default", {})
     weights = own / "models/model.safetensors"
     whole = weights.read_bytes()
     weights.unlink()
     with pytest.raises(SystemExit, match=r"model\.safetensors: is not there; `dvc check"):
-        figures.record_run("default")
+        figures.record_run("default", {})
     weights.write_bytes(whole + b"\0")
     with pytest.raises(SystemExit, match=r"model\.safetensors: is not what dvc\.lock records"):
-        figures.record_run("default")
+        figures.record_run("default", {})
     weights.write_bytes(whole)
     (own / "metrics/train.json").write_text("{}")
     with pytest.raises(SystemExit, match="error: commit the run first; git says:"):
         committed(own)
-    (own / "logs/train.jsonl").unlink()
-    with pytest.raises(
-        SystemExit, match=r"logs/train\.jsonl: not there; record a run where it was"
-    ):
-        figures.record_run("default")
+    (own / "plots/confusion.png").unlink()
+    with pytest.raises(SystemExit, match=r"plots/confusion\.png: not there; record a run where it"):
+        figures.record_run("default", {})
+
+
+def test_a_release_may_keep_the_network_of_the_one_before(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where evaluate and gradcam alone have changed: train ran elsewhere, and left no log."""
+    before = record(own)
+    device = torch.device(before["device"])
+    monkeypatch.setattr(machine, "start", lambda precision, **_: (device, precision))
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as start has it
+    (own / "docs").mkdir()
+    (own / "logs/train.jsonl").rename(own / figures.DOCS_LOG)
+    (own / "params.yaml").write_text((own / "params.yaml").read_text() + "# evaluated anew\n")
+    run(own, "git", "commit", "-qam", "evaluated anew")
+    result = record(own, before)
+    assert result["commit"] != before["commit"] == result["trained"]["commit"]
+    same = before.keys() - {"commit", "seconds_of_epochs"}
+    assert {name: result[name] for name in same} == {name: before[name] for name in same}
+    assert before.items() >= (result["trained"] | {"commit": before["commit"]}).items()
+    assert record(own, result) == result
+    text = model_card(result, yaml.safe_load((own / "params.yaml").read_text()))
+    assert f"| commit of the training | `{before['commit']}` |" in text
+    assert f"| commit of evaluate and gradcam | `{result['commit']}` |" in text
+    log = own / figures.DOCS_LOG
+    log.write_text(log.read_text().replace('"train_loss": ', '"train_loss": 9'))
+    with pytest.raises(SystemExit, match=r"the last run of docs/training\.jsonl is not that of"):
+        record(own, before)
 
 
 def test_the_log_of_another_run_is_refused(own: Path) -> None:

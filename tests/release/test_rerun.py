@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from release import rerun
+from release import machine
 from release.figures import record
 from release.rerun import clone, difference, differing_machine
 from tests.conftest import run
@@ -15,7 +15,7 @@ from tests.conftest import run
 def test_what_decides_the_last_bits_is_named(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = record(done)
     device, precision = torch.device(result["device"]), result["precision"]
-    monkeypatch.setattr(rerun, "start", lambda precision, **_: (device, precision))
+    monkeypatch.setattr(machine, "start", lambda precision, **_: (device, precision))
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as start has it
     assert differing_machine(result, precision) == []
     switches = {**result["switches"], "ATEN_CPU_CAPABILITY": "avx2"}
