@@ -10,6 +10,7 @@ from src.lr_range.trend import (
     Curve,
     blown_up,
     capped,
+    ceiling,
     finite_part,
     local_linear,
     roughness,
@@ -26,6 +27,8 @@ MIN_FALL_IN_NOISE = 3.0
 # is this fraction as fast as over the whole. Of a sigmoid 90% are done at that speed: max_lr then
 # lies at the end of the range or beyond it. Chosen on noisy curves (tests/lr_range/test_curve.py).
 STILL_FALLING = 0.5
+# A loss that rises for good within this share of the steps leaves no room for a fall before it.
+EARLY = 0.25
 
 
 class NoFall(Exception):
@@ -132,14 +135,23 @@ def _refuse_flat(losses: Curve, drop: float, mode: str) -> None:
     )
     if drop > need:
         return
-    rises = start_level(losses[::-1]) - start_level(losses) > need
-    seen = "rises" if rises else "is flat"
-    raised = f"raise lr_find.{mode}.end_lr or lr_find.num_iter"
-    mend = f"lower {_too_high(mode)}" if rises else raised
+    seen, mend = "is flat", f"raise lr_find.{mode}.end_lr or lr_find.num_iter"
+    if start_level(losses[::-1]) - start_level(losses) > need:
+        if _rise(losses) < len(losses) * EARLY:
+            seen, mend = "rises from the start", f"lower {_too_high(mode)}"
+        else:
+            # The range is right, as it reaches the rates that are too high; its steps are few.
+            seen = "does not fall clearly before it rises"
+            mend = "raise lr_find.num_iter or train.batch_size"
     raise NoFall(
         f"the loss {seen}: its deepest fall is {drop:.3g}, and only one above {need:.3g} counts; "
         f"{mend} (params.yaml)"
     )
+
+
+def _rise(losses: Curve) -> int:
+    """The step from which on the loss stays above its starting level."""
+    return int(np.flatnonzero(losses <= ceiling(losses))[-1]) + 1
 
 
 def _too_high(mode: str) -> str:

@@ -203,8 +203,12 @@ def test_linear_spacing():
         (np.zeros(100), "is flat"),
         (np.repeat([0.0, -5e-324], 50), "is flat"),
         (2.303 - 0.01 * np.linspace(0, 1, 100), "is flat"),
-        (2.303 + np.linspace(0, 3, 100), r"loss rises.*lower lr_find\.{lower} "),
-        (np.r_[np.full(60, 2.303), np.geomspace(2.303, 50, 40)], "loss rises"),
+        (2.303 + np.linspace(0, 3, 100), r"rises from the start.*lower lr_find\.{lower} "),
+        (np.r_[np.full(10, 2.303), np.geomspace(2.303, 50, 90)], "rises from the start"),
+        (
+            np.r_[np.full(60, 2.303), np.geomspace(2.303, 50, 40)],
+            r"does not fall clearly before it rises.*raise lr_find\.num_iter or train\.batch_size",
+        ),
     ],
 )
 @pytest.mark.parametrize(
