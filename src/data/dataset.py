@@ -163,6 +163,11 @@ def read_training_data(folder: Path, data: Data) -> TrainingData:
             f"note: data.val_size: {data.val_size} holds out no image of {len(unseen)} of the "
             "classes, so val_accuracy says nothing of them (params.yaml)"
         )
+    if len(lost := np.setdiff1d(everything.labels, everything.labels[train])):
+        print(
+            f"note: data.val_size and data.train_limit leave no image of {len(lost)} of the "
+            "classes to train on, so the network cannot learn them (params.yaml)"
+        )
     return TrainingData(
         everything.subset(train),
         everything.subset(validation) if len(validation) else None,

@@ -71,6 +71,16 @@ def test_classes_of_which_none_is_held_out_are_counted(
     )
 
 
+def test_classes_of_which_none_is_left_to_train_on_are_counted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read_training_data(folder, data(val_size=10, train_limit=7))
+    assert capsys.readouterr().out == (
+        "note: data.val_size and data.train_limit leave no image of 3 of the classes to train on, "
+        "so the network cannot learn them (params.yaml)\n"
+    )
+
+
 def test_without_a_split_all_images_are_trained_on(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

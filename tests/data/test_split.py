@@ -42,6 +42,17 @@ def test_no_validation() -> None:
     assert len(validation) == 0
 
 
+def test_the_only_image_of_a_class_is_trained_on() -> None:
+    """Largest remainders alone would hold it out."""
+    labels = np.append(np.arange(1000) % 10, 10)
+    train, validation = split(labels, 201, None, 0)
+    assert len(validation) == 201
+    assert np.bincount(labels[train], minlength=11)[10] == 1
+    # 990 of 1,001 leave one of each class, and more leave none of some.
+    assert (np.bincount(labels[split(labels, 990, None, 0)[0]]) == 1).all()
+    assert len(split(labels, 995, None, 0)[0]) == 6
+
+
 @pytest.mark.parametrize("size", [1000, 5000])
 def test_nothing_left_to_train_on(size: int) -> None:
     with pytest.raises(InputError, match=rf"data\.val_size: {size} leaves none of the 1000"):
