@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from src.data.normalize import Normalize
+from src.data.checks import classes_fault, statistics_fault
+from src.data.normalize import CHANNELS, Normalize
 from src.data.tensors import load_tensors, save_tensors
-from src.device import memory_for, start
+from src.device import DTYPES, memory_for, start
 from src.network.resnet import ARCHITECTURES, build_model
 from src.pipeline.errors import InputError, remake
 
@@ -44,8 +45,29 @@ def load_alone(path: Path, mend: str) -> tuple[Trained, list[str]]:
     classes, mean, std = (about.get(key) for key in ("classes", "mean", "std"))
     if not (classes and mean and std):
         raise InputError(f"{path}: does not name its classes, so an older version wrote it; {mend}")
+    # A right digest says that the file is whole, and not that this code wrote it.
+    if fault := list_fault(classes) or classes_fault(classes) or channels_fault(mean, std):
+        raise InputError(f"{path}: {fault}; {mend}")
     model = fill(path, tensors, about, len(classes), mend)
     return ready(model, about, mean, std), classes
+
+
+def list_fault(classes: Any) -> str:
+    return "" if isinstance(classes, list) else "its classes are no list"
+
+
+def channels_fault(mean: Any, std: Any) -> str:
+    """What is wrong with the channels' statistics, or nothing."""
+    try:
+        return statistics_fault(
+            {
+                f"{kind}_{channel}": value
+                for kind, values in (("mean", mean), ("std", std))
+                for channel, value in zip(CHANNELS, values, strict=True)
+            }
+        )
+    except (TypeError, ValueError):
+        return "its channel statistics are not three numbers each"
 
 
 def ready(model: nn.Module, about: dict[str, Any], mean: list[float], std: list[float]) -> Trained:
@@ -95,8 +117,11 @@ def fill(
     path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any], num_classes: int, mend: str
 ) -> nn.Module:
     """The network that the metadata name, in fp32 and eval mode, with these tensors as weights."""
-    if metadata.get("arch") not in ARCHITECTURES:
+    # As a list, because what stands there need not be a text.
+    if metadata.get("arch") not in [*ARCHITECTURES]:
         raise InputError(f"{path}: is of an unknown architecture; {mend}")
+    if metadata.get("precision") not in [*DTYPES]:
+        raise InputError(f"{path}: is of an unknown precision; {mend}")
     model = build_model(metadata["arch"], num_classes)
     wanted = {name: tuple(t.shape) for name, t in model.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in tensors.items()}
@@ -106,5 +131,7 @@ def fill(
                 f"{path}: does not fit {metadata['arch']} with {num_classes} classes "
                 f"({name} is {found.get(name)}, not {wanted.get(name)}); {mend}"
             )
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise InputError(f"{path}: has weights that are not finite; {mend}")
     model.load_state_dict(tensors)
     return model.eval()
