@@ -26,7 +26,7 @@ SUFFIXES = frozenset(
 MAX_PIXELS = 100_000_000
 Image.MAX_IMAGE_PIXELS = None
 BACKGROUND, WHITE = "white", 255
-BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # tags of TIFF files
+BITS_PER_SAMPLE, PHOTOMETRIC, TILE_WIDTH, TILE_HEIGHT = 258, 262, 322, 323  # tags of TIFF files
 WHITE_IS_ZERO = 0
 # How far Pillow spreads the grey values of PNG files that have 2 and 4 bits.
 SPREAD = {"L;2": 85, "L;4": 17}
@@ -77,7 +77,8 @@ def decode_picture(file: BinaryIO, name: str) -> Picture:
             check_size(image, name)
             spread_transparency(image)
             image.load()
-            picture = to_rgb(upright(image), grey_bits(image), name)
+            turn_upright(image)
+            picture = to_rgb(image, grey_bits(image, name), name)
             return WHITE - picture if is_negative(image) else picture
     except InputError:
         raise
@@ -97,6 +98,9 @@ def decode_picture(file: BinaryIO, name: str) -> Picture:
 def check_size(image: Image.Image, name: str) -> None:
     """InputError where the header promises more than MAX_PIXELS."""
     width, height = image.size
+    # A tile of a TIFF file is decoded whole, also where it is larger than the picture.
+    tags = getattr(image, "tag_v2", {})
+    width, height = max(width, tags.get(TILE_WIDTH, 0)), max(height, tags.get(TILE_HEIGHT, 0))
     if width * height > MAX_PIXELS:
         raise InputError(
             f"{name}: has {width:,}×{height:,} pixels, more than {MAX_PIXELS:,} in all; "
@@ -112,19 +116,28 @@ def spread_transparency(image: Image.Image) -> None:
         image.info["transparency"] = clear * SPREAD.get(kind, 1)
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """The picture turned as its EXIF data say; as it lies where they are damaged."""
+def turn_upright(image: Image.Image) -> None:
+    """Turn the picture as its EXIF data say; where they are damaged it stays as it lies."""
     try:
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
     except MemoryError:
         raise
     except Exception:
-        return image
+        return
 
 
-def grey_bits(image: Image.Image) -> int:
-    """How many bits a grey value has that Pillow keeps in 16: TIFF has values of 12, too."""
-    return 12 if getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE) == (12,) else 16
+def grey_bits(image: Image.Image, name: str) -> int:
+    """How many bits a grey value has that Pillow keeps in 16 or more: TIFF has values of 12, too.
+
+    Raises InputError for 32: their largest value can be that of any other depth.
+    """
+    bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE)
+    if bits == (32,):
+        raise InputError(
+            f"{name}: holds numbers that no colour scale goes with, of 32 bits; save it with 8 or "
+            "16 bits per channel"
+        )
+    return 12 if bits == (12,) else 16
 
 
 def is_negative(image: Image.Image) -> bool:

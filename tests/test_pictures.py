@@ -122,9 +122,22 @@ def test_a_deep_portable_greymap_is_read_like_a_deep_png() -> None:
 
 
 def test_numbers_that_are_no_colours_are_refused() -> None:
-    for values in (np.full((9, 9), 0.5, np.float32), np.full((9, 9), 70_000, np.int32)):
-        content = encoded(Image.fromarray(values), "TIFF").getvalue()
+    for number in (np.float32(0.5), np.int32(70_000), np.int32(255)):
+        content = encoded(Image.fromarray(np.full((9, 9), number)), "TIFF").getvalue()
         assert refusal(content).startswith("holiday.png: holds numbers that no colour scale goes")
+    floats = b"Pf\n9 9\n-1.0\n" + np.full((9, 9), 0.5, "<f4").tobytes()
+    assert "between 0.5 and 0.5; save it with 8 or 16 bits" in refusal(floats)
+
+
+def test_a_tile_larger_than_its_picture_is_refused() -> None:
+    """2 MB of a TIFF file could take 2 GB."""
+    usual = {256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 277: 1}
+
+    def tiled(side: int) -> bytes:
+        return tiff(bytes(256), usual | {322: side, 323: side, 324: 8, 325: 256})
+
+    assert decode_picture(io.BytesIO(tiled(16)), "it").shape == (16, 16, 3)
+    assert "has 46,336×46,336 pixels, more than" in refusal(tiled(46336))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -306,12 +319,16 @@ def grey_tiff(pixels: bytes, bits: int, photometric: int) -> list[int]:
         {258: bits, 259: 1, 262: photometric},
         {273: 8, 277: 1, 278: 1, 279: len(pixels)},
     )
-    tags = size | kind | place
+    file = io.BytesIO(tiff(pixels, size | kind | place))
+    seen: list[int] = decode_picture(file, "it")[0, :, 0].tolist()
+    return seen
+
+
+def tiff(pixels: bytes, tags: dict[int, int]) -> bytes:
+    """A TIFF file whose pixels begin at its eighth byte."""
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     start = struct.pack("<I", 8 + len(pixels))
-    tiff = b"II*\0" + start + pixels + struct.pack("<H", len(tags)) + entries + bytes(4)
-    seen: list[int] = decode_picture(io.BytesIO(tiff), "it")[0, :, 0].tolist()
-    return seen
+    return b"II*\0" + start + pixels + struct.pack("<H", len(tags)) + entries + bytes(4)
 
 
 def test_grey_of_12_bits_is_no_darker() -> None:

@@ -21,7 +21,7 @@ from src.sources.tree import TEST, TRAIN, File, list_files, shown
 
 Image = NDArray[np.uint8]
 Picture = tuple[File, Image]
-# Threads. A picture of 100 megapixels takes 1.7 GB while it is read.
+# Threads. A picture of 100 megapixels takes 1.4 to 2.5 GB while it is read.
 READERS = min(8, os.cpu_count() or 1)
 
 
