@@ -146,7 +146,6 @@ class Run:
 
     def end_epoch(self, check_stop: Callable[[], None]) -> Row:
         """Validate, step the plateau, and note the epoch's row."""
-        self.check_finite()
         precision, side = self.settings.precision, self.side(self.step - 1)
         if self.average is not None:
             # Dropout draws here too.
