@@ -63,3 +63,13 @@ def test_edges_are_where_brightness_changes() -> None:
     assert edges[8, 8] == edges[1, 1] == 0
     assert (edges[8, [3, 4, 11, 12]] > 1).all()
     assert (edges[[3, 4, 11, 12], 8] > 1).all()
+
+
+def test_edges_are_as_strong_as_brightness_is_steep() -> None:
+    """Also where it changes evenly, and whatever the direction."""
+    down, across = np.mgrid[:8, :8]
+    slopes = np.stack([5 * across, 5 * down, 3 * across + 4 * down, 0 * down]).astype(np.float32)
+    colours = np.array([0.5, 1, 1.5], np.float32)  # the brightness is their mean
+    edges = edge_maps(slopes[..., None] * colours)[:, 1:-1, 1:-1]
+    expected = np.broadcast_to(np.array([40, 40, 40, 0])[:, None, None], edges.shape)
+    np.testing.assert_allclose(edges, expected, rtol=1e-5)  # the weights of Sobel's filter sum to 8
