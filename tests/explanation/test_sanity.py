@@ -152,6 +152,23 @@ def test_images_without_evidence_are_counted(
     assert (first.images, first.no_evidence) == (3, 0.25)
 
 
+def test_the_maps_that_lose_their_evidence_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the maps after the draw that are told of, and a map is lost when all of it is zero."""
+    network = nn.Sequential(nn.Linear(1, 1))
+
+    def until_drawn(model: nn.Module, *args: Sequence[str]) -> dict[str, torch.Tensor]:
+        (cams,) = brightness(model, *args).values()
+        cams[:, 0, 0] = 0
+        return {"0": cams * (model is network)}
+
+    monkeypatch.setattr("src.explanation.maps.grad_cam", until_drawn)
+    before, after = cascade_correlations(
+        Trained(network, NORMALIZE, "fp32"), ["0"], IMAGES, LABELS, "gradcam"
+    )
+    assert (before.images, before.no_evidence) == (4, 0.0)
+    assert (after.images, after.no_evidence) == (0, 1.0)
+
+
 def test_where_all_maps_are_flat_there_is_no_correlation(
     model: ResNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
