@@ -28,8 +28,10 @@ def test_it_imputes_as_the_authors_do() -> None:
 
 
 def test_an_image_without_pixels_is_refused() -> None:
+    removed = REMOVED.copy()
+    removed[2] = True  # the others keep some
     with pytest.raises(ValueError, match="all its pixels are removed"):
-        imputed(IMAGES[:1], np.ones((1, 12, 16), bool))
+        imputed(IMAGES, removed)
 
 
 @pytest.mark.parametrize("name", FILLS)
