@@ -61,6 +61,13 @@ def test_each_curve_has_eight_shares_and_the_whole_image() -> None:
         assert MAPS[0][deleted[0]].min() > MAPS[0][others[0]].max()
 
 
+def test_each_share_is_an_eighth_of_the_pixels_more() -> None:
+    ranks = rank_pixels(MAPS, TIES)
+    for curve, counts in (("deletion", range(0, 64, 8)), ("insertion", range(56, -8, -8))):
+        found = [removed_at(ranks, curve, share).sum((1, 2)).tolist() for share in SHARES[curve]]
+        assert found == [[count] * 3 for count in counts]
+
+
 # It hands tensors to NumPy functions.
 @pytest.mark.filterwarnings("ignore:__array_wrap__ must:DeprecationWarning")
 def test_deleted_images_are_those_of_grad_cam() -> None:
