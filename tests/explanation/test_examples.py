@@ -43,7 +43,7 @@ def asked(said: list[list[float]], labels: list[int], model: nn.Module | None = 
     trained = Trained(model or nn.Identity(), normalize, "fp32")
     classes = [f"name {label}" for label in range(len(said[0]))]
     logits = torch.tensor(said).log()
-    sizes = {"one": (8, 8), "two": (4, 4)}
+    sizes = {"one": (8, 8), "two": (4, 4), "three": (2, 2)}
     return Subject(trained, Split(pixels, np.array(labels)), classes, logits, "gradcam", sizes)
 
 
@@ -65,7 +65,7 @@ def test_samples_are_explained_for_the_class_asked(target: str, expected: list[i
     subject = asked(FOUR, [0, 1, 2, 3])
     samples = sample_rows(subject, None, 4, target)
     for index, (sample, explained) in enumerate(zip(samples, expected, strict=True)):
-        is_explained(sample, index, explained, layers=2)
+        is_explained(sample, index, explained, layers=3)
         assert (sample.actual, sample.predicted) == (index, [1, 2, 3, 3][index])
         assert sample.predicted_probability == pytest.approx([0.7, 0.6, 0.8, 0.7][index])
         assert sample.target_probability == pytest.approx(FOUR[index][explained])
@@ -102,8 +102,14 @@ def test_a_class_shows_its_surest_image_and_its_worst_mistake() -> None:
 
 def test_of_many_classes_the_worst_are_shown() -> None:
     said = (0.5 * np.eye(256) + 0.5 / 256)[[*range(254), 0, 0]].tolist()
-    rows = class_rows(asked(said, list(range(256))), 3)
-    assert [(row.label, row.right) for row in rows] == [(254, 0), (255, 0), (0, 1)]
+    subject = asked(said, list(range(256)))
+    wrong, *right = class_rows(subject, 5)[1:]
+    assert (wrong.label, wrong.right, wrong.best) == (255, 0, None)
+    assert [(row.label, row.right) for row in right] == [(0, 1), (1, 1), (2, 1)]
+    for row in right:
+        assert row.best is not None
+        is_explained(row.best, row.label, row.label)
+    assert [row.label for row in class_rows(subject)] == [254, 255, *range(8)]
 
 
 def test_a_pair_shows_its_most_confident_examples() -> None:
