@@ -278,6 +278,11 @@ def test_snap_stays_in_the_tested_range():
     assert snap(0.0034, 0.03, 0.04) == 0.03
 
 
+def test_the_ends_of_the_tested_range_are_in_it():
+    assert snap(1e-5, 1e-4, 1.0) == snap(1.1e-4, 1e-4, 1.0) == 1e-4
+    assert snap(3.0, 1e-4, 1.0) == snap(0.9, 1e-4, 1.0) == 1.0
+
+
 @given(*[st.floats(1e-9, 1e3)] * 3)
 def test_snap_is_in_the_tested_range_whatever_was_measured(lr, low, high):
     low, high = sorted((low, high))

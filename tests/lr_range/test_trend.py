@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.lr_range.trend import blown_up, smooth
+from src.lr_range.trend import blown_up, roughness, smooth, step_noise
 from tests.lr_range.test_curve import LRS, range_test
 
 
@@ -16,6 +16,15 @@ def test_smooth_keeps_a_straight_line_and_quietens_noise():
     assert smooth(noise).std() < 0.25
     assert smooth(noise[:9]).tolist() == noise[:9].tolist()  # too few for a trend
     assert abs(smooth(noise).mean() - noise.mean()) < 0.02  # the cap lets the noise be
+
+
+def test_the_noise_is_told_apart_from_the_trend():
+    """Of normal noise its standard deviation; locally the mean of its size."""
+    losses = np.linspace(5, 1, 5000) + 0.1 * np.random.default_rng(0).standard_normal(5000)
+    assert step_noise(losses) == pytest.approx(0.1, rel=0.03)
+    assert roughness(losses).mean() == pytest.approx(0.1 * np.sqrt(2 / np.pi), rel=0.03)
+    losses[2500:] = np.linspace(3, 1, 2500)
+    assert roughness(losses)[4000:].max() < 0.001
 
 
 def small_batches(seed, size, steps=400):
