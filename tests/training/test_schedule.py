@@ -58,6 +58,14 @@ def test_one_cycle_begins_at_its_first_rate(batch_size: int, warmup: float) -> N
     assert found[0] == pytest.approx(0.1 * 0.04)
 
 
+def test_one_cycle_begins_and_ends_at_its_factors_of_the_peak() -> None:
+    """Others than 0.04, at which torch's scheduler begins unless it is told otherwise."""
+    cycle = {"warmup": 0.25, "start_factor": 0.5, "end_factor": 0.2}
+    found = lrs("one_cycle", epochs=4, one_cycle=cycle)
+    assert found[0] == pytest.approx(0.05)
+    assert found[-1] == pytest.approx(0.02 + (0.1 - 0.02) / 30.75)
+
+
 @pytest.mark.parametrize("schedule", ["plateau", "cosine", "one_cycle", "cyclic"])
 def test_no_schedule_changes_the_momentum(schedule: str) -> None:
     """torch's one-cycle and cyclic schedules do, unless they are told otherwise."""
@@ -141,6 +149,11 @@ def test_rates_that_lr_find_did_not_write_are_refused(
     write_json(tmp_path / "lr_find.json", FOUND | change)
     with pytest.raises(InputError, match=r"lr_find\.json: .* not a rate .*dvc repro -f -s lr_find"):
         read_rates(tmp_path / "lr_find.json")
+
+
+def test_the_rates_of_lr_find_are_read(tmp_path: Path) -> None:
+    write_json(tmp_path / "lr_find.json", FOUND)
+    assert read_rates(tmp_path / "lr_find.json") == FOUND
 
 
 def test_where_the_range_test_found_no_rate_only_a_number_is_taken(tmp_path: Path) -> None:
