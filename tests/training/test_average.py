@@ -92,9 +92,23 @@ def test_other_buffers_become_the_networks_own() -> None:
     average = Average(model, DECAY)
     model.passes.fill_(7)
     model.bn.running_mean.fill_(0.3)
+    before = [buffer.clone() for buffer in model.buffers()]
     average.complete(tiny_data().train, how, "fp32", 32, lambda: None)
-    for mean, own in zip(average.model.buffers(), model.buffers(), strict=True):
-        assert torch.equal(mean, own)
+    for mean, own, kept in zip(average.model.buffers(), model.buffers(), before, strict=True):
+        assert torch.equal(mean, kept)
+        assert torch.equal(own, kept)
+
+
+def test_taking_its_statistics_can_be_stopped() -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop() -> None:
+        raise Stopped
+
+    how = new_run(params()).normalize
+    with pytest.raises(Stopped):
+        Average(TinyNet(), DECAY).complete(tiny_data().train, how, "fp32", 32, stop)
 
 
 @pytest.mark.parametrize(("images", "used"), [(3, 3), (500, 500), (1234, 1000), (9000, 4000)])
@@ -173,4 +187,8 @@ def test_a_finished_run_returns_the_mean_again(tmp_path: Path) -> None:
 
 
 def test_the_mean_needs_no_gradients() -> None:
-    assert not any(p.requires_grad for p in Average(TinyNet(), DECAY).model.parameters())
+    """Nor do its updates keep the steps that they took in."""
+    average = Average(TinyNet(), DECAY)
+    assert not any(p.requires_grad for p in average.model.parameters())
+    average.update(torch.tensor(0))
+    assert not any(p.requires_grad for p in average.model.parameters())
