@@ -45,6 +45,19 @@ def test_a_box_covers_what_its_share_leaves() -> None:
     assert len(np.unique(edges[:, 2])) > 20
 
 
+def test_a_box_leaves_the_share_that_was_drawn() -> None:
+    """Which is MixUp's of the same step; but for a pixel, and for what hangs over the edge."""
+    whole = 0
+    for step in range(500):
+        top, bottom, left, right = draw(CUTMIX, 0, step).box
+        side = 32 * (1 - draw(MIXUP, 0, step).share) ** 0.5
+        for start, end in ((top, bottom), (left, right)):
+            if start > 0 and end < 32:
+                assert abs(end - start - side) <= 1
+                whole += 1
+    assert whole > 200
+
+
 def mixed(mix: Mix, step: int, images: torch.Tensor) -> torch.Tensor:
     mixture = Mixture(mix, 0, CPU)
     mixture.prepare(step)
