@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from src.data.dataset import TrainingData
-from src.data.normalize import Normalize
+from src.data.normalize import Normalize, resize
 from src.lr_range import range_test as lr_find
 from src.lr_range.range_test import (
     Found,
@@ -25,7 +25,7 @@ from src.network.resnet import build_model
 from src.pipeline.errors import InputError
 from src.pipeline.params import Params
 from tests.conftest import tiny_data, tiny_values
-from tests.tiny import FOUND, NoMemory, TinyNet, settings
+from tests.tiny import FOUND, NoMemory, TinyNet, new_run, settings
 
 CPU = torch.device("cpu")
 
@@ -65,6 +65,21 @@ def test_fp16_is_searched_with_a_scaled_loss(data: TrainingData) -> None:
     exact, half = (searched(TinyNet(), data, params(), precision) for precision in ("fp32", "fp16"))
     assert np.allclose(half.losses, exact.losses, rtol=0.02)
     assert half.losses.min() < 0.9 * half.losses[0]
+
+
+def test_it_begins_with_the_images_that_training_begins_with(data: TrainingData) -> None:
+    seen: list[torch.Tensor] = []
+
+    class Seeing(TinyNet):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            seen.append(images)
+            return super().forward(images)
+
+    wanted = params(num_iter=20)
+    searched(Seeing(), data, wanted)
+    images, _ = next(iter(new_run(wanted).batches()))
+    normalized = Normalize(data.mean, data.std, CPU)(images)
+    torch.testing.assert_close(seen[0], resize(normalized, wanted.train.resolution[0]))
 
 
 def test_a_step_too_large_for_the_memory_is_named(data: TrainingData) -> None:
