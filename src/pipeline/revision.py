@@ -80,5 +80,5 @@ def absent(revision: str) -> str:
     return (
         "is not in DVC's cache, so that run was made elsewhere, or not to its end, or its results "
         "are deleted; check it out, then run `make weights` and `dvc repro download` if it is the "
-        "published run, else `dvc repro`"
+        "published run, else `dvc repro`, or `dvc pull` if a remote of yours has it"
     )

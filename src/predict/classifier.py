@@ -19,8 +19,8 @@ from src.predict.temperature import NotCalibrated, project_of, temperature_for
 SHOWN = 3
 MEND = (
     "name other weights with --weights (with make: WEIGHTS=…), fetch the published ones with "
-    "`make weights`, or train: `make demo` writes demo/models/model.safetensors, `make quick` and "
-    "`make repro` write models/model.safetensors"
+    "`make weights` or your last run's with `dvc checkout`, or train: `make demo` writes "
+    "demo/models/model.safetensors, `make quick` and `make repro` write models/model.safetensors"
 )
 
 

@@ -101,7 +101,8 @@ def test_weights_that_cannot_serve_are_refused_with_what_helps(tmp_path: Path) -
         load_classifier(weights)
     assert str(told.value) == (
         f"{weights}: cannot be read (No such file or directory); name other weights with --weights "
-        "(with make: WEIGHTS=…), fetch the published ones with `make weights`, or train: "
+        "(with make: WEIGHTS=…), fetch the published ones with `make weights` or your last run's "
+        "with `dvc checkout`, or train: "
         "`make demo` writes demo/models/model.safetensors, `make quick` and `make repro` write "
         "models/model.safetensors"
     )
