@@ -1,5 +1,6 @@
 """The machine of a result, as docs/result.yaml tells of it."""
 
+import json
 from typing import Any
 
 from src.device import machine, start, surroundings
@@ -15,4 +16,6 @@ def in_words(about: dict[str, Any]) -> dict[str, Any]:
 def this_machine(precision: str) -> dict[str, Any]:
     """All that decides the last bits here; precision: in which this machine computes."""
     device, _ = start(precision, deterministic=True)
-    return in_words({**machine(device, precision), **surroundings(device)})
+    about = {**machine(device, precision), **surroundings(device)}
+    # As a log of epochs has it: torch's version is no plain text, which YAML wants.
+    return in_words(json.loads(json.dumps(about)))
