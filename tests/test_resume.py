@@ -227,8 +227,8 @@ def test_an_orphan_notices_and_saves(shell: str, prepared: Path, tmp_path: Path)
         env={**os.environ, "SHELL": shell, "CHECKPOINT_SECONDS": "3600"},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
-    # Training writes this file when it begins, before any part of it looks for the parent.
-    wait_until(process, (folder / "logs/train.jsonl").exists)
+    # The first epoch writes it; an orphan that has not begun to train has nothing to save.
+    wait_until(process, (folder / "plots/training.csv").exists)
     process.kill()
     process.wait()
     deadline = time.monotonic() + 120
