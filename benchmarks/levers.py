@@ -61,6 +61,7 @@ def training(params: Params, lever: Lever, data: TrainingData) -> dict[str, floa
     lever(run)
     for images, labels in run.batches():
         run.train_step(images, labels)
+    run.check_finite()
     mean = run.end_epoch(lambda: None)["val_accuracy"]
     assert data.validation is not None
     _, last = validate(

@@ -62,6 +62,7 @@ def short_training(params: Params, data: TrainingData, lr: float) -> dict[str, f
     try:
         for images, labels in run.batches():
             run.train_step(images, labels)
+        run.check_finite()
         row = run.end_epoch(lambda: None)
     except InputError:
         return {}
