@@ -36,13 +36,13 @@ def main(params: Params, _: Inputs) -> None:
     trained, sizes, method = subject.trained, subject.sizes, subject.method
     test, said, count = subject.test, subject.predicted, settings.faithfulness_images
     found = measure(trained, sizes, test, said, count, settings.faithfulness_others, method)
-    checks = cascade_correlations(trained, list(sizes), test.images[:count], said[:count], method)
+    few = test.images[:count], said[:count]
+    checks = cascade_correlations(trained, subject.untrained, list(sizes), *few, method)
     for name, table in tables(found, checks).items():
         write_csv(plots / f"{name}.csv", *table)
     draw_faithfulness(plots / "faithfulness.png", found)
     draw_sanity(plots / "sanity.png", checks)
-    metrics = metrics_of(found.leads)
-    write_json(paths.metrics("gradcam"), metrics)
+    write_json(paths.metrics("gradcam"), metrics := metrics_of(found.leads))
     print(headline(metrics))
 
 

@@ -45,18 +45,21 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
     Raises NoTemperature where that T lies outside the search: the loss falls all the way to T = 0
     if every image is classified right, and all the way to infinity if the logits of the true
-    classes are no higher than the mean of all. Also where the images are too few. How many it
-    takes depends on the network: at its least, the loss summed over N images has a second
-    derivative by log T of N × the mean variance of logits / T under their own softmax. So log T
-    has a standard error of 1 / √(N × mean variance) if softmax(logits / T) is calibrated, which
-    must not exceed MAX_ERROR. At the demo's mean variance of 0.46 it takes 18 images.
+    classes are no higher than the mean of all: by chance, or because some are surely wrong. Also
+    where the images are too few. How many it takes depends on the network: at its least, the loss
+    summed over N images has a second derivative by log T of N × the mean variance of logits / T
+    under their own softmax. So log T has a standard error of 1 / √(N × mean variance) if
+    softmax(logits / T) is calibrated, which must not exceed MAX_ERROR. At the demo's mean variance
+    of 0.46 it takes 18 images.
     """
 
     def loss(log_temperature: float) -> float:
         return F.cross_entropy(logits.double() / np.exp(log_temperature), labels).item()
 
     if slope(logits, labels, HOTTEST) <= 0:
-        raise NoTemperature("are too surely classified wrong: it would be above 20")
+        raise NoTemperature(
+            "are classified no better than by chance, or too surely wrong: it would be above 20"
+        )
     if slope(logits, labels, COLDEST) >= 0:
         raise NoTemperature("are too well classified: it would be below 0.05")
     best = minimize_scalar(loss, bounds=(COLDEST, HOTTEST), method="bounded").x

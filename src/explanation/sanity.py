@@ -2,15 +2,14 @@
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from torch import Generator, nn
+from torch import nn
 
 from src.explanation.controls import Indices, Maps
 from src.explanation.leads import mean_and_error
@@ -45,6 +44,7 @@ class Check(NamedTuple):
 
 def cascade_correlations(
     trained: Trained,
+    untrained: Callable[[int], nn.Module],
     layers: Sequence[str],
     images: NDArray[np.uint8],
     targets: Indices,
@@ -52,15 +52,16 @@ def cascade_correlations(
 ) -> list[Check]:
     """How like their maps as trained the maps of each layer are at each step of the cascade.
 
-    images: (N, H, W, 3); targets: (N,) classes that the maps explain, whatever the weights.
+    untrained: the same network with weights as before any training, from a seed; images:
+    (N, H, W, 3); targets: (N,) classes that the maps explain, whatever the weights.
     This is the paper's cascading randomisation. Maps that stay as they were explain the image and
     not the network.
     """
     before = maps_of(trained, layers, images, targets, method)
     found = {(0, LEARNED, name): [compare(before[name], before[name])] * DRAWS for name in layers}
     for draw in progress(range(DRAWS), "draws of the weights"):
-        generator = torch.Generator().manual_seed(SEED + draw)
-        for step, (part, model) in enumerate(cascade(trained.model, generator), 1):
+        fresh = untrained(SEED + draw)
+        for step, (part, model) in enumerate(cascade(trained.model, fresh), 1):
             after = maps_of(replace(trained, model=model), layers, images, targets, method)
             for name in layers:
                 place = found.setdefault((step, part, name), [])
@@ -68,33 +69,19 @@ def cascade_correlations(
     return [check(*place, draws) for place, draws in found.items()]
 
 
-def cascade(model: nn.Module, generator: Generator) -> Iterator[tuple[str, nn.Module]]:
-    """The network with its last part's weights drawn anew, then with the one before too, …
+def cascade(model: nn.Module, fresh: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The network with its last part's weights taken from `fresh`, then with the one before too, …
 
-    Parts are the modules directly in the network that have weights; `model` stays as it is.
+    Parts are the modules directly in the network that have weights; what weights the network has
+    beside them go with the last step. `model` stays as it is.
     """
     changed = copy.deepcopy(model)
-    for name, part in reversed(list(changed.named_children())):
-        if next(part.parameters(), None) is not None:
-            redraw(part, generator)
-            yield name, changed
-
-
-@torch.no_grad()
-def redraw(part: nn.Module, generator: Generator) -> None:
-    """Give convolutions and batch norm weights as before any training.
-
-    Linear layers get He's too; their scale moves no map but those of gradcam++.
-    """
-    for layer in part.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            fresh = torch.empty(layer.weight.shape)
-            nn.init.kaiming_normal_(fresh, mode="fan_out", nonlinearity="relu", generator=generator)
-            layer.weight.copy_(fresh)
-            if layer.bias is not None:
-                layer.bias.zero_()
-        elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            layer.reset_parameters()
+    parts = [name for name, part in model.named_children() if any(True for _ in part.parameters())]
+    for name in reversed(parts):
+        whole = name == parts[0]
+        into, taken = (each if whole else each.get_submodule(name) for each in (changed, fresh))
+        into.load_state_dict(taken.state_dict())
+        yield name, changed
 
 
 class Likeness(NamedTuple):

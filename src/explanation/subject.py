@@ -1,20 +1,21 @@
 """The network and the test images that are explained, and the evidence in an image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from src.data.dataset import read_classes, read_split, read_statistics
 from src.data.records import Split
 from src.data.tensors import load_tensors
 from src.explanation.lookup import check_images, check_target, layer_sizes
 from src.explanation.maps import maps_of
-from src.network.weights import Trained, load_trained
+from src.network.resnet import build_model
+from src.network.weights import Trained, load_model, ready
 from src.pipeline.errors import InputError, remake
 from src.pipeline.params import Gradcam
 
@@ -54,11 +55,13 @@ def load_logits(path: Path, images: int, classes: int) -> Tensor:
 class Subject:
     """A network, the test images, what it said of them, and how its maps are computed.
 
-    logits: (N, C), evaluate's; method: a name in WEIGHTS of src/explanation/gradcam.py; sizes:
-    height and width of the maps of each layer that is explained.
+    untrained: the network as before any training, from a seed; logits: (N, C), evaluate's; method:
+    a name in WEIGHTS of src/explanation/gradcam.py; sizes: height and width of the maps of each
+    layer that is explained.
     """
 
     trained: Trained
+    untrained: Callable[[int], nn.Module]
     test: Split
     classes: Sequence[str]
     logits: Tensor
@@ -70,8 +73,9 @@ class Subject:
         return list(self.sizes)
 
     @cached_property
-    def probabilities(self) -> NDArray[np.float32]:
-        return self.logits.softmax(1).numpy()
+    def probabilities(self) -> NDArray[np.float64]:
+        # In fp32 a lead of 17.3 already rounds to 1, and of two such images none is the surer.
+        return self.logits.double().softmax(1).numpy()
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
@@ -112,9 +116,11 @@ def load_subject(folder: Path, weights: Path, logits: Path, settings: Gradcam) -
     """
     classes = read_classes(folder)
     check_target(settings.target, classes)
-    trained = load_trained(weights, len(classes), *read_statistics(folder))
+    model, about = load_model(weights, len(classes))
+    trained = ready(model, about, *read_statistics(folder))
+    untrained = partial(build_model, about["arch"], len(classes))
     sizes = layer_sizes(trained.model, settings.layers)
     test = read_split(folder, "test")
     check_images(settings.images or [], len(test))
     said = load_logits(logits, len(test), len(classes))
-    return Subject(trained, test, classes, said, settings.method, sizes)
+    return Subject(trained, untrained, test, classes, said, settings.method, sizes)

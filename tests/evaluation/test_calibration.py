@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.optimize import brentq
+from torch import Tensor
 from torchmetrics.functional.classification import (
     binary_calibration_error,
     multiclass_calibration_error,
@@ -24,6 +25,8 @@ from src.evaluation.calibration import (
 from src.evaluation.confidence import confidence_and_right
 from src.evaluation.metrics import evaluate, tables
 from tests.evaluation.test_metrics import LABELS, LOGITS, NAMES
+
+TENTHS = torch.arange(100) % 10
 
 
 def test_calibration_error_is_the_weighted_gap() -> None:
@@ -102,6 +105,16 @@ def test_images_of_one_confidence_may_stand_in_any_order() -> None:
     assert both[0][1][:50] == pytest.approx(0.84)
 
 
+def test_sure_images_keep_their_order() -> None:
+    """In fp32 each of these would have a confidence of exactly 1, and half of them be right."""
+    leads = torch.tensor([18.0, 25.0, 21.0, 30.0])
+    logits = torch.stack([leads, torch.zeros(4)], 1)
+    confidence, right = confidence_and_right(logits, torch.tensor([1, 0, 1, 0]))
+    assert np.argsort(confidence).tolist() == [0, 2, 1, 3]
+    assert right.tolist() == [0, 1, 0, 1]
+    assert 1 - confidence == pytest.approx(torch.exp(-leads.double()).numpy(), rel=1e-2)
+
+
 def test_both_errors_are_near_0_where_the_network_is_calibrated() -> None:
     answers = confidence_and_right(*calibrated(20_000))
     assert calibrate(*answers).error < 0.015
@@ -158,13 +171,15 @@ def test_images_that_are_all_right_tell_no_temperature(gap: float, images: int) 
         fit_temperature(logits, labels)
 
 
-@pytest.mark.parametrize("one_class", [True, False], ids=["right by chance", "never right"])
-def test_images_that_are_wrong_tell_no_temperature(one_class: bool) -> None:
-    labels = torch.arange(100) % 10
-    told = 0 * labels if one_class else (labels + 1) % 10
-    logits = 9.0 * F.one_hot(told, 10)
+@pytest.mark.parametrize(
+    ("told", "gap"),
+    [(0 * TENTHS, 9.0), ((TENTHS + 1) % 10, 9.0), (TENTHS, 0.0)],
+    ids=["right by chance", "never right", "says nothing"],
+)
+def test_images_that_are_wrong_tell_no_temperature(told: Tensor, gap: float) -> None:
+    labels, logits = TENTHS, gap * F.one_hot(told, 10)
     with pytest.raises(
-        NoTemperature, match=r"^are too surely classified wrong: it would be above 20$"
+        NoTemperature, match=r"^are classified no better than by chance, or too surely wrong: it"
     ):
         fit_temperature(logits, labels)
 

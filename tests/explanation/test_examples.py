@@ -44,7 +44,8 @@ def asked(said: list[list[float]], labels: list[int], model: nn.Module | None = 
     classes = [f"name {label}" for label in range(len(said[0]))]
     logits = torch.tensor(said).log()
     sizes = {"one": (8, 8), "two": (4, 4), "three": (2, 2)}
-    return Subject(trained, Split(pixels, np.array(labels)), classes, logits, "gradcam", sizes)
+    test = Split(pixels, np.array(labels))
+    return Subject(trained, lambda _: nn.Identity(), test, classes, logits, "gradcam", sizes)
 
 
 FOUR = [[0.1, 0.7, 0.1, 0.1], [0.1, 0.1, 0.6, 0.2], [0.1, 0.04, 0.06, 0.8], [0.1, 0.1, 0.1, 0.7]]
@@ -84,6 +85,13 @@ def test_a_mistake_shows_what_speaks_for_each_class() -> None:
         is_explained(mistake.true, index, index)
     assert mistakes[0].true.target_probability == pytest.approx(0.06)
     assert mistake_rows(asked(FOUR, [1, 2, 3, 3]), 2) == ([], 0)
+
+
+def test_the_surest_of_sure_mistakes_comes_first() -> None:
+    """In fp32 both would have a probability of exactly 1."""
+    subject = asked([[1.0, 1e-8], [1.0, 1e-11]], [1, 1])
+    mistakes, _ = mistake_rows(subject, 2)
+    assert [mistake.said.index for mistake in mistakes] == [1, 0]
 
 
 def test_a_class_shows_its_surest_image_and_its_worst_mistake() -> None:

@@ -58,15 +58,21 @@ def test_the_error_has_the_chance_of_images_and_of_draws() -> None:
     assert np.mean(np.square(errors)) == pytest.approx(truth**2, rel=0.1)
 
 
+def untrained(seed: int) -> nn.Module:
+    return build_model("resnet18", 10, seed)
+
+
 def test_each_draw_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    seeds = set()
-    monkeypatch.setattr("src.explanation.sanity.redraw", lambda _, g: seeds.add(g.initial_seed()))
-    monkeypatch.setattr(
-        "src.explanation.maps.grad_cam", lambda *_: {"layer4": torch.zeros(4, 32, 32)}
-    )
-    trained = Trained(build_model("resnet18", 10), NORMALIZE, "fp32")
-    cascade_correlations(trained, ["layer4"], IMAGES, LABELS, "gradcam")
-    assert len(seeds) == DRAWS
+    seeds = []
+
+    def counted(seed: int) -> nn.Module:
+        seeds.append(seed)
+        return nn.Sequential(nn.Linear(1, 1))
+
+    monkeypatch.setattr("src.explanation.maps.grad_cam", lambda *_: {"0": torch.zeros(4, 32, 32)})
+    trained = Trained(counted(0), NORMALIZE, "fp32")
+    cascade_correlations(trained, counted, ["0"], IMAGES, LABELS, "gradcam")
+    assert len(set(seeds)) == len(seeds) == 1 + DRAWS
 
 
 def test_flat_maps_of_a_draw_are_left_out() -> None:
@@ -88,38 +94,56 @@ def test_parts_are_drawn_anew_from_the_top_and_the_network_stays() -> None:
         model.bn1.running_mean.fill_(3.0)
         model.fc.bias.fill_(3.0)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    names = []
-    for name, changed in cascade(model, torch.Generator().manual_seed(0)):
+    fresh, names = untrained(1).state_dict(), []
+    for name, changed in cascade(model, untrained(1)):
         names.append(name)
         for key, tensor in changed.state_dict().items():
             redrawn = key.split(".")[0] in names
-            # What is constant at the start is the same again: an untrained network has it.
+            assert torch.equal(tensor, (fresh if redrawn else before)[key]), key
             if key.endswith("conv1.weight") or key in ("fc.bias", "bn1.running_mean"):
                 assert torch.equal(tensor, before[key]) != redrawn, key
-            if not redrawn:
-                assert torch.equal(tensor, before[key]), key
     assert names == PARTS
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_drawn_convolutions_have_the_scale_of_untrained_ones() -> None:
-    fresh = build_model("resnet18", 10)
-    *_, (_, redrawn) = cascade(build_model("resnet18", 10), torch.Generator().manual_seed(0))
-    for key, tensor in redrawn.state_dict().items():
-        if "conv" in key:
-            assert tensor.std() == pytest.approx(fresh.state_dict()[key].std().item(), rel=0.1), key
+class Scaled(nn.Module):
+    """As in ConvNeXt and in ViT: parameters beside layers, and a norm that is no batch norm."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.block = nn.Sequential(nn.LayerNorm(2), nn.Linear(2, 2))
+        self.block.register_parameter("scale", nn.Parameter(torch.empty(1)))
+        self.pool = nn.Identity()
+        self.head = nn.LayerNorm(2)
+        self.token = nn.Parameter(torch.empty(1))
+        for parameter in self.parameters():
+            nn.init.constant_(parameter, value)
+
+
+def test_no_weight_of_any_kind_stays_as_trained() -> None:
+    steps = []
+    for name, changed in cascade(Scaled(1.0), Scaled(2.0)):
+        state = changed.state_dict()
+        steps.append(
+            (name, sorted({key.split(".")[0] for key in state if (state[key] == 2).all()}))
+        )
+    assert steps == [("head", ["head"]), ("block", ["block", "head", "token"])]
 
 
 def test_grad_cam_depends_on_the_weights(model: ResNet) -> None:
     """Each step changes the maps, even of this network, which has learned nothing."""
     trained = Trained(model, NORMALIZE, "fp32")
-    checks = cascade_correlations(trained, ["layer3", "layer4"], IMAGES, LABELS, "gradcam")
+    checks = cascade_correlations(
+        trained, untrained, ["layer3", "layer4"], IMAGES, LABELS, "gradcam"
+    )
     assert [(c.step, c.redrawn) for c in checks[::2]] == list(enumerate([LEARNED, *PARTS]))
     assert [c.correlation for c in checks[:2]] == [pytest.approx(1), pytest.approx(1)]
     drawn = [c.correlation for c in checks[2:] if c.correlation is not None]
     assert len(drawn) > len(checks[2:]) / 2
     assert max(drawn) < 0.99
-    assert checks == cascade_correlations(trained, ["layer3", "layer4"], IMAGES, LABELS, "gradcam")
+    assert checks == cascade_correlations(
+        trained, untrained, ["layer3", "layer4"], IMAGES, LABELS, "gradcam"
+    )
 
 
 def brightness(
@@ -132,7 +156,7 @@ def brightness(
 def test_a_map_of_the_image_alone_fails(model: ResNet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("src.explanation.maps.grad_cam", brightness)
     checks = cascade_correlations(
-        Trained(model, NORMALIZE, "fp32"), ["layer4"], IMAGES, LABELS, "gradcam"
+        Trained(model, NORMALIZE, "fp32"), untrained, ["layer4"], IMAGES, LABELS, "gradcam"
     )
     assert len(checks) == len(PARTS) + 1
     assert all(each.correlation == pytest.approx(1) for each in checks)
@@ -147,7 +171,7 @@ def test_images_without_evidence_are_counted(
 
     monkeypatch.setattr("src.explanation.maps.grad_cam", one_in_four)
     (first, *_) = cascade_correlations(
-        Trained(model, NORMALIZE, "fp32"), ["layer4"], IMAGES, LABELS, "gradcam"
+        Trained(model, NORMALIZE, "fp32"), untrained, ["layer4"], IMAGES, LABELS, "gradcam"
     )
     assert (first.images, first.no_evidence) == (3, 0.25)
 
@@ -163,7 +187,12 @@ def test_the_maps_that_lose_their_evidence_are_counted(monkeypatch: pytest.Monke
 
     monkeypatch.setattr("src.explanation.maps.grad_cam", until_drawn)
     before, after = cascade_correlations(
-        Trained(network, NORMALIZE, "fp32"), ["0"], IMAGES, LABELS, "gradcam"
+        Trained(network, NORMALIZE, "fp32"),
+        lambda _: nn.Sequential(nn.Linear(1, 1)),
+        ["0"],
+        IMAGES,
+        LABELS,
+        "gradcam",
     )
     assert (before.images, before.no_evidence) == (4, 0.0)
     assert (after.images, after.no_evidence) == (0, 1.0)
@@ -176,6 +205,6 @@ def test_where_all_maps_are_flat_there_is_no_correlation(
         "src.explanation.maps.grad_cam", lambda *_: {"layer4": torch.zeros(4, 32, 32)}
     )
     (first, *_) = cascade_correlations(
-        Trained(model, NORMALIZE, "fp32"), ["layer4"], IMAGES, LABELS, "gradcam"
+        Trained(model, NORMALIZE, "fp32"), untrained, ["layer4"], IMAGES, LABELS, "gradcam"
     )
     assert first[3:] == (None, None, 0, 1.0)
