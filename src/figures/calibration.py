@@ -70,7 +70,7 @@ def build_adaptive(series: Mapping[str, tuple[Sequence[Bin], float]]) -> Figure:
     axes = figure.subplots()
     for place, (name, (bins, ece)) in enumerate(series.items()):
         color, marker = SERIES[place]
-        label = f"{name}: ECE {percent(ece)}"
+        label = f"{name}: ECE over these bins {percent(ece)}"
         draw_bins(axes, bins, color, marker, label, 0.3 * place - 0.15 * (len(series) - 1))
     sizes = " or ".join(thousands(size) for size in sorted({row.images for row in bins}))
     title = f"Calibration in {len(bins)} bins of {sizes} image{'s' * (sizes != '1')}"

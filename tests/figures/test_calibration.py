@@ -63,5 +63,5 @@ def test_lines_are_confidence_and_marks_are_accuracy() -> None:
     for found in marks:
         np.testing.assert_array_equal(found, [row[1] for row in FINE])
     text = words_of(axes.figure)
-    assert "as trained: ECE 3.1%" in text
+    assert "as trained: ECE over these bins 3.1%" in text
     assert "15 bins of 666 or 667 images" in text
