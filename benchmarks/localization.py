@@ -43,9 +43,11 @@ class Found(NamedTuple):
 
 
 def pointing(maps: Maps, masks: Masks) -> NDArray[np.float64]:
-    """(N,) 1 where the highest pixel of a map (N, H, W) lies inside the mask, else 0."""
-    highest = maps.reshape(len(maps), -1).argmax(1)
-    return masks.reshape(len(maps), -1)[range(len(maps)), highest].astype(np.float64)
+    """(N,) 1 where the highest pixel of a map (N, H, W) lies inside the mask, else 0.
+
+    Enlarged maps have several highest pixels where they peak in a corner; then the share of those.
+    """
+    return energy(maps == maps.max((1, 2), keepdims=True), masks)
 
 
 def energy(maps: Maps, masks: Masks) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.localization import Maps, Masks, locate
+from benchmarks.localization import Maps, Masks, locate, pointing
 from src.data.normalize import Normalize
 from src.explanation.maps import maps_of
 from src.network.weights import Trained
@@ -50,6 +50,13 @@ def maps_for(targets: NDArray[np.int64]) -> tuple[Maps, Masks]:
     maps = maps_of(network, ["like"], IMAGES, targets, "gradcam")["like"]
     told = maps.any((1, 2))
     return maps[told], MASKS[told]
+
+
+def test_each_of_several_highest_pixels_counts() -> None:
+    maps, masks = np.zeros((2, 4, 4)), np.zeros((2, 4, 4), bool)
+    maps[0, :2, :2] = maps[1, 3, 1] = 0.7
+    masks[:, 1:, 1:] = True
+    assert pointing(maps, masks).tolist() == [0.25, 1]
 
 
 def test_grad_cam_finds_the_object() -> None:
