@@ -10,17 +10,22 @@ READY := .venv/.ready
 VERSION := import sys; print("%d.%d" % sys.version_info[:2])
 
 # If the command line names a PYTHON of another version, .venv is made anew with it.
+ANEW :=
 ifeq ($(origin PYTHON),command line)
 ifneq ($(shell $(OUTSIDE) $(PYTHON) -c '$(VERSION)' 2>&1),$(shell .venv/bin/python -c '$(VERSION)' 2>&1))
-.PHONY: $(READY)
+ANEW := yes
 endif
 endif
 
 # A project that was moved has programs whose first line names a Python that is gone.
 ifneq ($(wildcard .venv/bin/dvc),)
 ifeq ($(wildcard $(shell sed -n '1s/^#!//p' .venv/bin/dvc)),)
-.PHONY: $(READY)
+ANEW := yes
 endif
+endif
+
+ifdef ANEW
+.PHONY: $(READY)
 endif
 
 .PHONY: help demo repro quick best predict app test test-all check same-bits bench figures page lock \
@@ -43,16 +48,21 @@ help:
 	@echo "make sbom, make licences, make audit   what it is built on: a list, licences, known faults"
 	@echo "make lock      pin the newest dependencies in requirements.txt"
 
+# Other packages are exchanged in place, and only once uv has fetched them: without a network the
+# old ones stay. $(READY) is a copy of the requirements that are installed.
 $(READY): requirements.txt
 	@$(OUTSIDE) $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "error: $(PYTHON) is not Python 3.11 to 3.13; name one: make PYTHON=python3.12 …"; exit 1; }
 	@test ! -L .venv \
 	  || { echo "error: .venv is a link, and set-up would empty what it leads to; remove it: rm .venv"; exit 1; }
-	@echo "$(PYTHON) -m venv --clear .venv"
-	@$(OUTSIDE) $(PYTHON) -m venv --clear .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check uv
-	.venv/bin/uv pip sync --quiet --python .venv/bin/python requirements.txt
-	@touch $@
+	@test -z "$(ANEW)" && .venv/bin/uv --version > /dev/null 2>&1 \
+	  || { echo "$(PYTHON) -m venv --clear .venv" \
+	  && $(OUTSIDE) $(PYTHON) -m venv --clear .venv \
+	  && .venv/bin/pip install --quiet --disable-pip-version-check uv; }
+	@cmp --quiet requirements.txt $@ \
+	  || { echo "uv pip sync requirements.txt" && rm -f $@ \
+	  && .venv/bin/uv pip sync --quiet --python .venv/bin/python requirements.txt; }
+	@cp requirements.txt $@
 
 demo: $(READY)
 	cd demo && dvc repro

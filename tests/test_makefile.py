@@ -59,6 +59,55 @@ def test_the_environment_of_a_project_that_was_moved_is_made_anew(
     assert ("-m venv --clear .venv" not in said) is ready
 
 
+def program(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def outside(folder: Path) -> Path:
+    """A Python that says what it is asked for, and whose new environment has a pip that does."""
+    program(folder / "outside", 'test "$1" != -m || { echo "$@"; cp pip .venv/bin/pip; }')
+    program(folder / "pip", 'echo pip "$1" && cp uv .venv/bin/uv')
+    program(folder / "uv", 'test "$1" = --version || { echo "$@" && test ! -e offline; }')
+    os.utime(folder / ".venv/.ready", (0, 0))
+    return folder / "outside"
+
+
+SYNC = "pip sync --quiet --python .venv/bin/python requirements.txt"
+
+
+def test_without_a_network_the_old_environment_stays(folder: Path, outside: Path) -> None:
+    """Other requirements, as after a `git pull`, are no reason to empty what works."""
+    shutil.copy(folder / "uv", folder / ".venv/bin/uv")
+    (folder / "requirements.txt").write_text("other==1\n")
+    (folder / "offline").touch()
+    command = "make", "weights", f"--eval=PYTHON = {outside}"
+    failed = run(folder, *command, check=False)
+    assert failed.returncode
+    assert failed.stdout.splitlines() == ["uv pip sync requirements.txt", SYNC]
+    assert (folder / ".venv/bin/python").read_text() == ECHO
+    (folder / "offline").unlink()
+    assert SYNC in run(folder, *command).stdout
+    assert SYNC not in run(folder, *command).stdout
+
+
+def test_requirements_that_are_only_newer_install_nothing(folder: Path, outside: Path) -> None:
+    """As after a `git switch` there and back."""
+    shutil.copy(folder / "uv", folder / ".venv/bin/uv")
+    said = run(folder, "make", "weights", f"--eval=PYTHON = {outside}").stdout
+    assert said.splitlines() == ["-m", "release.outputs", "pull"]
+
+
+def test_an_environment_without_uv_is_made_anew(folder: Path, outside: Path) -> None:
+    """As where set-up was cut off."""
+    (folder / ".venv/.ready").unlink()
+    said = run(folder, "make", "weights", f"--eval=PYTHON = {outside}").stdout.splitlines()
+    assert said[1:5] == [
+        "-m venv --clear .venv", "pip install", "uv pip sync requirements.txt", SYNC
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "name", ["-dash.png", 'my "best" one.png', "it's.png", "`id`.png", "$5 $(shell id).png"]
 )
