@@ -1,6 +1,8 @@
 """Files that appear whole or not at all."""
 
 import csv
+import errno
+import fcntl
 import hashlib
 import io
 import json
@@ -12,31 +14,71 @@ from typing import Any, BinaryIO
 
 from src.pipeline.errors import InputError
 
+FULL, REFUSED = "free some space", "make the folder writable"
+ADVICE = {
+    errno.ENOSPC: FULL, errno.EDQUOT: FULL,
+    errno.EACCES: REFUSED, errno.EPERM: REFUSED, errno.EROFS: REFUSED,
+    errno.EISDIR: "a folder has this name; name another file, or remove the folder",
+}  # fmt: skip
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A handle whose content becomes `path` only when the block ends without an error.
 
-    Raises InputError naming `path` where the disk or the folder refuses; the old file stays.
+    Another process that writes the same file waits. Raises InputError naming `path` where the disk
+    or the folder refuses; the old file stays.
     """
-    # The name is fixed, so that the next writer overwrites what a killed one left behind.
-    temporary = path.with_name(f".{path.name}.tmp")
+    if not path.name:
+        raise InputError(f"{path}: is a folder; name a file")
+    # The name is fixed, so that the next writer overwrites what a killed one left behind. With the
+    # whole name it could be longer than a name may be.
+    temporary = path.with_name(f".{path.name[:60]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as handle:
-            yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
+        with alone(temporary) as handle:
+            try:
+                yield handle
+                handle.flush()
+                os.fsync(handle.fileno())
+                temporary.replace(path)
+            except BaseException:
+                with suppress(OSError):
+                    temporary.unlink()
+                raise
+            sync_folder(path.parent)
     except OSError as error:
+        mend = ADVICE.get(error.errno or 0, f"{FULL} or {REFUSED}")
         raise InputError(
             f"{path}: cannot be written ({error.strerror or error}); "
-            "free some space or make the folder writable, then run the command again"
+            f"{mend}, then run the command again"
         ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[BinaryIO]:
+    """The file at `path`, emptied, once no other process has it open like this."""
+
+    def open_as_it_is(name: str, flags: int) -> int:
+        return os.open(name, flags & ~os.O_TRUNC, 0o666)
+
+    while True:
+        with open(path, "wb", opener=open_as_it_is) as handle:
+            # Some file systems have no locks, and a project there may have one writer alone.
+            with suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            # Whoever had the lock before has given the file its own name, and may have left none.
+            if is_at(path, handle):
+                handle.truncate(0)
+                yield handle
+                return
+
+
+def is_at(path: Path, handle: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def sync_folder(folder: Path) -> None:

@@ -4,8 +4,10 @@ import ast
 import errno
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,80 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     result = run(ROOT, sys.executable, "-c", code, str(tmp_path / "file"))
     assert "file: cannot be written (File too large)" in result.stdout
     assert (tmp_path / "file").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from src.pipeline.files import whole_file
+
+letters, path = sys.argv[1].encode(), Path(sys.argv[2])
+with whole_file(path) as handle:
+    handle.write(letters[:3])
+    handle.flush()
+    print("half", flush=True)
+    sys.stdin.readline()
+    handle.write(letters[3:])
+"""
+
+
+def opened(process: int) -> list[str]:
+    """The paths of the files that a process has open, as far as one can look."""
+    paths = []
+    for handle in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            paths.append(str(handle.readlink()))
+    return paths
+
+
+def test_two_writers_of_one_file_wait_for_each_other(tmp_path: Path) -> None:
+    """A name never holds half of one and half of the other."""
+    path = tmp_path / "file"
+
+    def writer(letters: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", WRITER, letters, str(path)]
+        return subprocess.Popen(
+            command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    with writer("ABCDEF") as first:
+        assert first.stdout
+        assert first.stdout.readline() == "half\n"
+        with writer("uvwxyz") as second:
+            while str(tmp_path / ".file.tmp") not in opened(second.pid):
+                assert second.poll() is None
+            first.communicate("\n")
+            assert path.read_text() == "ABCDEF"
+            second.communicate("\n")
+    assert path.read_text() == "uvwxyz"
+    assert first.returncode == second.returncode == 0
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_what_a_killed_writer_left_is_written_over(tmp_path: Path) -> None:
+    (tmp_path / ".file.tmp").write_bytes(b"much longer than what comes")
+    write_bytes(tmp_path / "file", b"new")
+    assert os.listdir(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+def test_a_name_may_be_as_long_as_a_name_can_be(tmp_path: Path) -> None:
+    write_bytes(tmp_path / (85 * "犬"), b"new")
+    assert (tmp_path / (85 * "犬")).read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("name", [".", "/"])
+def test_a_folder_is_no_file(name: str) -> None:
+    with pytest.raises(InputError, match=rf"^{name}: is a folder; name a file$"):
+        write_bytes(Path(name), b"new")
+
+
+def test_a_folder_of_the_same_name_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "file").mkdir()
+    said = r"file: cannot be written \(Is a directory\); a folder has this name; name another file"
+    with pytest.raises(InputError, match=said):
+        write_bytes(tmp_path / "file", b"new")
     assert os.listdir(tmp_path) == ["file"]
 
 
