@@ -34,6 +34,11 @@ HOLD = """
 const ask = window.fetch;
 const released = new Promise((resolve) => { window.release = resolve; });
 window.fetch = async (...words) => { await released; return ask(...words); };"""
+OTHER = """
+const first = window.fetch;
+window.fetch = async (address, ...words) => address === "about"
+  ? { json: async () => ({ classes: ["ant", "bee"], caveat: "Not calibrated.", max_bytes: 9e6 }) }
+  : first(address, ...words);"""
 # A chosen file waits in window.chosen, before the page sees it.
 KEEP = """
 window.addEventListener("change", (event) => {
@@ -152,6 +157,35 @@ def test_a_picture_that_is_dropped_meanwhile_waits(page: Page, photos: Path) -> 
         "return performance.getEntriesByType('resource').map((each) => each.name)"
     )
     assert asked.count(f"{page.url}predict") == 2
+
+
+def test_what_was_wrong_stays_while_the_next_is_looked_at(page: Page, photos: Path) -> None:
+    page.window.execute_script(HOLD)
+    page.drop(photos / "notes.txt")
+    page.drop(photos / "a.png")
+    page.window.execute_script("window.release()")
+    page.wait(lambda: page.text("said").startswith("a.png: "))
+    assert page.text("error").startswith("notes.txt: is no picture")
+    page.drop(photos / "a.png")
+    page.wait(lambda: page.at("result").is_displayed())
+    assert page.text("error") == ""
+
+
+def test_another_network_behind_the_page_is_described_as_it_is(page: Page, photos: Path) -> None:
+    """The server was ended and started again, and the page stayed open."""
+    page.window.execute_script(OTHER)
+    page.drop(photos / "a.png")
+    page.wait(lambda: page.at("result").is_displayed())
+    page.wait(lambda: page.text("caveat") == "Not calibrated.")
+    assert page.text("classes") == "The network knows: ant, bee."
+
+
+def test_what_is_said_next_can_be_noticed_while_nothing_is_said(page: Page) -> None:
+    """Screen readers tell of changes in a region that they have seen, empty as it was."""
+    for name in ("status", "error"):
+        assert page.text(name) == ""
+        assert page.at(name).value_of_css_property("display") == "block"
+        assert page.at(name).rect["height"] == 0
 
 
 def test_of_several_pictures_the_first_is_taken_and_the_page_says_so(

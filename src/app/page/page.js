@@ -36,24 +36,30 @@ async function take([file, ...others]) {
     say({ status: `Looking at ${looking.file.name} …, then at ${file.name}. ${note}` });
     return;
   }
+  let failed = "";
   while (waiting) {
     [looking, waiting] = [waiting, null];
     try {
-      await look(looking);
+      failed = await look(looking, failed);
     } finally {
       looking = null;
     }
   }
 }
 
-async function look({ file, note }) {
+// Returns what is wrong with the file; failed: what was wrong with the one before, which would
+// otherwise be gone before anyone has read it.
+async function look({ file, note }, failed) {
+  // The server may have been started again, with another network.
+  learn().catch(() => {});
   // What is hidden loses the keyboard's focus.
   if (at("result").contains(document.activeElement)) at("file").focus();
   at("result").hidden = true;
-  say({ status: `Looking at ${file.name} … ${note}` });
+  say({ status: `Looking at ${file.name} … ${note}`, error: failed });
   const found = await ask(file);
-  if (found.error) say({ status: note, error: found.error });
-  else show(found, note);
+  if (found.error) say({ status: note, error: [failed, found.error].filter(Boolean).join(" ") });
+  else show(found, note, failed);
+  return found.error ?? "";
 }
 
 async function ask(file) {
@@ -75,7 +81,7 @@ async function ask(file) {
   }
 }
 
-function show(found, note) {
+function show(found, note, failed) {
   answer = found;
   const [first] = found.classes;
   const said = `${found.name}: ${first.name}, ${percent(first.probability)}`;
@@ -86,7 +92,8 @@ function show(found, note) {
   at("layer").value = found.layers.length;
   at("result").hidden = false;
   showLayer();
-  say(note ? { status: `${said}. ${note}` } : { status: said, quiet: true });
+  const status = note ? `${said}. ${note}` : said;
+  say({ status, error: failed, quiet: !note });
 }
 
 function row({ name, probability }) {
@@ -136,11 +143,11 @@ function listen() {
   });
 }
 
-async function begin() {
-  listen();
+async function learn() {
   about = await json(await fetch("about"));
   at("classes").textContent = `The network knows: ${about.classes.join(", ")}.`;
   at("caveat").textContent = about.caveat;
 }
 
-begin();
+listen();
+learn();
