@@ -1,5 +1,6 @@
 """A trained network that classifies and explains single pictures."""
 
+import fcntl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,11 +15,14 @@ from src.explanation.gradcam import grad_cam
 from src.explanation.layers import map_layers
 from src.network.weights import Trained, load_alone
 from src.pictures import Picture, to_square
+from src.pipeline import paths
 from src.predict.temperature import NotCalibrated, project_of, temperature_for
 
 SHOWN = 3
+OTHERS = "name other weights with --weights (with make: WEIGHTS=…)"
+WAIT = f"a training runs here, which writes it when it ends; wait, or {OTHERS}"
 MEND = (
-    "name other weights with --weights (with make: WEIGHTS=…), fetch the published ones with "
+    f"{OTHERS}, fetch the published ones with "
     "`make weights` or your last run's with `dvc checkout`, or train: `make demo` writes "
     "demo/models/model.safetensors, `make quick` and `make repro` write models/model.safetensors"
 )
@@ -72,9 +76,22 @@ def load_classifier(weights: Path) -> Classifier:
 
     Raises InputError where the weights are missing, damaged or do not name their classes.
     """
-    trained, names = load_alone(weights, MEND)
-    layers, project = map_layers(trained.model), project_of(weights)
+    project = project_of(weights)
+    trained, names = load_alone(weights, WAIT if is_training(project) else MEND)
+    layers = map_layers(trained.model)
     try:
         return Classifier(trained, names, layers, project, temperature_for(weights), "")
     except NotCalibrated as why:
         return Classifier(trained, names, layers, project, 1.0, str(why))
+
+
+def is_training(project: Path) -> bool:
+    """Whether a training holds the lock of a project; DVC has removed the old weights then."""
+    try:
+        with open(project / paths.RESUME / "lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False

@@ -56,7 +56,7 @@ def meant_by(argument: str, faults: list[Fault]) -> list[Path]:
 def pictures_in(folder: Path, unread: list[Fault]) -> Iterator[Path]:
     """The files in a folder and its subfolders that are named like pictures and not hidden.
 
-    unread: gets a fault for each folder that cannot be read.
+    unread: gets a fault for each folder that cannot be read, or is only linked: it may lead back.
     """
 
     def refused(error: OSError) -> None:
@@ -66,6 +66,9 @@ def pictures_in(folder: Path, unread: list[Fault]) -> Iterator[Path]:
     # Path.rglob raises where the system refuses to look.
     for place, folders, names in os.walk(folder, onerror=refused):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        for link in (Path(place, name) for name in folders):
+            if os.path.islink(link):  # noqa: PTH114
+                unread.append((str(link), f"{link}: is a link to a folder; name that folder too"))
         for path in (Path(place, name) for name in names if not name.startswith(".")):
             if path.suffix.lower() in SUFFIXES and os.path.isfile(path):  # noqa: PTH113
                 yield path

@@ -16,6 +16,7 @@ from src.pictures import to_square
 from src.pipeline.errors import InputError
 from src.predict.classifier import Classifier, load_classifier
 from src.sources.shapes import draw
+from src.training.checkpoint import only_trainer
 from tests.predict.conftest import ABOUT, NAMES, TEMPERATURE
 
 
@@ -120,3 +121,13 @@ def test_the_square_is_the_one_rule(classifier: Classifier) -> None:
     other[:, :8], other[:, 40:] = 0, 255
     assert np.array_equal(to_square(other), photo()[:, 8:40])
     assert classifier.classify(other) == classifier.classify(photo())
+
+
+def test_while_a_training_runs_the_missing_weights_are_its_own(tmp_path: Path) -> None:
+    """DVC has removed the old ones, and the published network would not be the training's."""
+    missing = tmp_path / "models/model.safetensors"
+    writes_it = pytest.raises(InputError, match="a training runs here, which writes it when it e")
+    with only_trainer(tmp_path / "resume"), writes_it:
+        load_classifier(missing)
+    with pytest.raises(InputError, match="fetch the published ones with `make weights`"):
+        load_classifier(missing)

@@ -95,3 +95,14 @@ def test_a_folder_that_cannot_be_read_is_told(
     found, faults = find_pictures([str(photos)])
     assert [path.name for path in found] == ["a.png", "b [1].JPG"]
     assert faults == [fault]
+
+
+def test_a_folder_that_is_only_linked_is_told(photos: Path, tmp_path: Path) -> None:
+    """It is not gone through, because it may lead back; and its pictures must not be missed."""
+    (tmp_path / "a.png").write_bytes((photos / "a.png").read_bytes())
+    (tmp_path / "linked").symlink_to(photos)
+    found, faults = find_pictures([str(tmp_path)])
+    assert found == [tmp_path / "a.png"]
+    linked = str(tmp_path / "linked")
+    assert faults == [(linked, f"{linked}: is a link to a folder; name that folder too")]
+    assert len(find_pictures([linked])[0]) == 3
