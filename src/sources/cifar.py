@@ -85,7 +85,7 @@ def load_archive(
 
 def read_archive(archive: Path, source: Source) -> Cifar:
     """What load_archive returns, from a file."""
-    if source.train_digest is None and (md5 := md5_of(archive)) != source.md5:
+    if source.train_digest is None and (md5 := md5_of(archive, source)) != source.md5:
         raise source.fault(archive, f"has md5 {md5}, so it is not the official {source.md5}")
     members = read_members(archive, source)
     names = members[source.names].decode(errors="replace").split()
@@ -145,10 +145,13 @@ def fetch(
 
 def verify(archive: Path, source: Source) -> None:
     """InputError unless the file is the archive, by its md5, or holds the same, by its content."""
-    if md5_of(archive) != source.md5:
+    if md5_of(archive, source) != source.md5:
         read_archive(archive, source)
 
 
-def md5_of(archive: Path) -> str:
-    with open(archive, "rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+def md5_of(archive: Path, source: Source) -> str:
+    try:
+        with open(archive, "rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        raise source.fault(archive, f"cannot be read ({error.strerror})") from error

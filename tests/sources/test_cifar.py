@@ -10,7 +10,7 @@ from src.data.dataset import describe
 from src.data.records import canonical_order
 from src.pipeline.errors import InputError
 from src.pipeline.params import Params
-from src.sources.cifar import CIFAR10, fetch, load_archive
+from src.sources.cifar import CIFAR10, CIFAR100, fetch, load_archive
 from stages import download as stage
 from tests.conftest import tiny_values
 from tests.sources.server import send, serving
@@ -107,3 +107,10 @@ def test_the_real_archive_has_the_pinned_content():
         "std_red": 0.24703223, "std_green": 0.24348513, "std_blue": 0.26158784,
     }.items():  # fmt: skip
         assert values[key] == pytest.approx(expected, abs=5e-9)
+
+
+@pytest.mark.parametrize("source", [CIFAR10, CIFAR100], ids=["CIFAR-10", "CIFAR-100"])
+def test_an_archive_that_cannot_be_read_is_told(source):
+    """As on a failing disk: this file is there, and each reading of it fails."""
+    with pytest.raises(InputError, match=r"^/proc/self/mem: .*cannot be read \(.*Input/output error\)"):
+        load_archive(source, Path("/proc/self/mem"))
