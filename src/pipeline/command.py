@@ -1,5 +1,6 @@
 """How a command starts and ends: figures that need no window, a fault in a sentence, Ctrl-C."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -33,6 +34,17 @@ def run_command(run: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # As in `… | head -1`. At its end Python writes out what is left, and would fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # As in `… | head -1`.
+        let_go_of_stdout()
         sys.exit(PIPE_CLOSED)
+    except OSError as error:
+        # Files are written by src/pipeline/files.py, which says what is wrong with them.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        let_go_of_stdout()
+        sys.exit(f"error: stdout cannot be written ({error.strerror}); free some space")
+
+
+def let_go_of_stdout() -> None:
+    """At its end Python writes out what is left, and would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,6 +11,8 @@ DATA, PLOTS = Path("data"), Path("plots")
 LOGITS = DATA / "test_logits.safetensors"
 WEIGHTS = Path("models/model.safetensors")
 HISTORY = PLOTS / "training.csv"
+# Where DVC runs queued and temporary experiments, each in a folder that it removes at the end.
+QUEUED = ".dvc/tmp/exps"
 # Not tracked: they tell of this machine, and never alter a result.
 RESUME, LOG = Path("resume"), Path("logs/train.jsonl")
 

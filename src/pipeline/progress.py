@@ -17,6 +17,10 @@ def progress(items: Sequence[T], what: str) -> Iterator[T]:
 
     A queued run's log has lines: a bar would fill it.
     """
+    # Where a command was started without one, it has nowhere to say it.
+    if sys.stderr is None:
+        yield from items
+        return
     if sys.stderr.isatty():
         yield from tqdm(items, desc=what, leave=False, dynamic_ncols=True, delay=BAR_AFTER)
         return

@@ -107,6 +107,16 @@ def check_unchanged(name: str, before: Inputs) -> None:
         )
 
 
+def how_to_go_on() -> str:
+    """What to do after a stop on request, which has saved the training's state."""
+    if paths.QUEUED in str(Path.cwd()):
+        return "DVC removes this folder, and the state with it, so the next run begins anew"
+    if os.environ.get("RESUME") == "0":
+        # The same command would throw away the state that has just been saved.
+        return "without RESUME=0, run it again to go on"
+    return "run the same command again to go on"
+
+
 def run_stage(name: str, main: Callable[[Params, Inputs], None]) -> None:
     """Run `main(params, inputs)`; a fault of the user's becomes a sentence and status 1."""
     print_any_letter()
@@ -120,10 +130,7 @@ def run_stage(name: str, main: Callable[[Params, Inputs], None]) -> None:
     except InputError as error:
         sys.exit(f"error in {name}: {error}")
     except Stopped as stop:
-        # The same command would throw away the state that has just been saved.
-        afresh = os.environ.get("RESUME") == "0"
-        how = "without RESUME=0, run it" if afresh else "run the same command"
-        print(f"{name}: {stop.reason}; {how} again to go on", file=sys.stderr)
+        print(f"{name}: {stop.reason}; {how_to_go_on()}", file=sys.stderr)
         sys.exit(stop.code)
     except KeyboardInterrupt:
         print(f"{name}: interrupted; nothing is recorded", file=sys.stderr)

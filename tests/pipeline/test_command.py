@@ -68,3 +68,11 @@ def test_without_a_stdout_it_ends_all_the_same() -> None:
     code = "from src.pipeline.command import run_command; run_command(lambda: print(1))"
     done = run(ROOT, "sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, code)
     assert done.stderr == ""
+
+
+def test_a_full_disk_behind_stdout_is_a_sentence() -> None:
+    code = "from src.pipeline.command import run_command; run_command(lambda: print(1))"
+    done = run(ROOT, "sh", "-c", 'exec "$0" -c "$1" > /dev/full', sys.executable, code, check=False)
+    assert done.returncode == 1
+    said = "error: stdout cannot be written (No space left on device); free some space\n"
+    assert done.stderr == said

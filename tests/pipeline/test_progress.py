@@ -79,3 +79,12 @@ def test_work_that_ends_early_leaves_no_bar(monkeypatch: pytest.MonkeyPatch) -> 
     assert terminal.getvalue().startswith("\rletters:   0%")
     del items
     assert terminal.getvalue().endswith(" \r")
+
+
+def test_without_a_stderr_the_work_is_done(
+    clock: list[float], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    for _ in progress("abc", "letters"):
+        clock[0] += 150
+    assert capsys.readouterr().out == ""

@@ -3,6 +3,9 @@
 import sys
 from pathlib import Path
 
+import pytest
+
+from src.pipeline.stage import how_to_go_on
 from tests.conftest import run
 
 STAGE = """
@@ -19,3 +22,17 @@ def test_ctrl_c_ends_a_stage_without_a_traceback(done: Path) -> None:
     ended = run(done, sys.executable, "-c", STAGE, check=False, PYTHONPATH=".")
     assert ended.returncode == 130
     assert ended.stderr == "download: interrupted; nothing is recorded\n"
+
+
+def test_what_goes_on_after_a_stop_is_said_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RESUME", raising=False)
+    assert how_to_go_on() == "run the same command again to go on"
+    monkeypatch.setenv("RESUME", "0")
+    assert how_to_go_on() == "without RESUME=0, run it again to go on"
+    # Where dvc exp run --temp and --queue have their copies.
+    temporary = tmp_path / ".dvc/tmp/exps/tmpabc/demo"
+    temporary.mkdir(parents=True)
+    monkeypatch.chdir(temporary)
+    assert how_to_go_on().startswith("DVC removes this folder, and the state with it")
