@@ -112,5 +112,6 @@ def test_the_real_archive_has_the_pinned_content():
 @pytest.mark.parametrize("source", [CIFAR10, CIFAR100], ids=["CIFAR-10", "CIFAR-100"])
 def test_an_archive_that_cannot_be_read_is_told(source):
     """As on a failing disk: this file is there, and each reading of it fails."""
-    with pytest.raises(InputError, match=r"^/proc/self/mem: .*cannot be read \(.*Input/output error\)"):
+    said = r"^/proc/self/mem: .*cannot be read \(.*Input/output error\)"
+    with pytest.raises(InputError, match=said):
         load_archive(source, Path("/proc/self/mem"))
