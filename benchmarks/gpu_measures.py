@@ -3,40 +3,44 @@
 `python -m benchmarks.gpu_measures QUESTION ANSWERS [--dry]` adds each answer to the file at once.
 """
 
-import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from benchmarks.gpu_answers import Answers, Values
 from benchmarks.gpu_profile import step_profiles
-from benchmarks.gpu_steps import DRY, FULL, Measures, Size, step_rates
+from benchmarks.gpu_steps import DRY, FULL, Measures, Size, compiled_again, step_rates
 from benchmarks.parts import loader_rate, network_rates
 from benchmarks.setting import benchmark_params, sample, settings_of, waiting
-from benchmarks.training import GFLOP_AN_IMAGE, OURS, training_rates
+from benchmarks.training import GFLOP_AN_IMAGE, OURS, Round, rounds_of
 
 BEST_PUBLIC = "best public loop"
 
 
-def trainings(size: Size) -> Values:
-    """Ours beside the others', loader and augmentation included, in turn."""
+def trainings(size: Size) -> Measures:
+    """Ours beside the others', loader and augmentation included, in turn; an answer a round."""
+    rounds = training_rounds(size)
+    return [(f"round {number + 1}", partial(compared, rounds)) for number in range(size.rounds)]
+
+
+def training_rounds(size: Size) -> Iterator[Round]:
     settings = settings_of(benchmark_params(epochs=10_000))
     data, wait = sample(size.compared), waiting(settings.device)
-    steps = 2 * size.steps
-    rates, peaks, memory = training_rates(data, settings, wait, size.trained, steps, size.rounds)
-    rivals = rates.get(BEST_PUBLIC) or rates["usual script"]
-    times = {
-        name: statistics.median(a / b for a, b in zip(values, rivals, strict=True))
-        for name, values in rates.items() if name.startswith(OURS)
-    }  # fmt: skip
-    peak = statistics.median(peaks)
+    yield from rounds_of(data, settings, wait, size.trained, 2 * size.steps)
+
+
+def compared(rounds: Iterator[Round]) -> Values:
+    """The next round, and how many times the best rival's rate ours is."""
+    rates, peak, memory = next(rounds)
+    rival = BEST_PUBLIC if BEST_PUBLIC in rates else "usual script"
+    ours = {name: rate for name, rate in rates.items() if name.startswith(OURS)}
     return {
-        "images_per_second": {name: statistics.median(values) for name, values in rates.items()},
-        f"times the {BEST_PUBLIC if BEST_PUBLIC in rates else 'usual script'}": times,
+        "images_per_second": rates,
+        f"times the {rival}": {name: rate / rates[rival] for name, rate in ours.items()},
         "peak_gflops": peak,
-        "share_of_peak": statistics.median(rates[OURS]) * GFLOP_AN_IMAGE / peak,
+        "share_of_peak": rates[OURS] * GFLOP_AN_IMAGE / peak,
         "memory_mb": memory,
     }
 
@@ -53,9 +57,10 @@ def networks(size: Size) -> Values:
 
 
 MEASURES: dict[str, Callable[[Size], Measures]] = {
-    "3 training": lambda size: [("in turn", partial(trainings, size))],
+    "3 training": trainings,
     "4 profile": step_profiles,
     "4 step": step_rates,
+    "4 warm": compiled_again,
     "4 loader": lambda size: [
         (f"{workers} processes", partial(loader_alone, workers, size)) for workers in size.workers
     ],

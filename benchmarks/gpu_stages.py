@@ -151,7 +151,18 @@ def found(folder: Path, stage: str) -> Values:
         _, *epochs = last_run((folder / "logs/train.jsonl").read_text())
         values["epochs_seconds"] = sum(row["seconds"] for row in epochs)
         values["images_per_second"] = statistics.median(r["images_per_second"] for r in epochs)
+        images = images_an_epoch(folder)
+        values["steps_seconds"] = sum(images / row["images_per_second"] for row in epochs)
     return values
+
+
+def images_an_epoch(folder: Path) -> int:
+    """How many images a project's epoch trains on: whole batches."""
+    values = yaml.safe_load((folder / "params.yaml").read_text())
+    data, batch = values["data"], values["train"]["batch_size"]
+    there: int = json.loads((folder / "metrics/download.json").read_text())["train_images"]
+    images = min(there - data["val_size"], data["train_limit"] or there)
+    return images // batch * batch
 
 
 def pack(folder: Path, to: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+import torch._inductor.config
 
 from benchmarks.gpu_answers import NEEDS_GPU, Values
 from benchmarks.setting import (
@@ -66,6 +67,8 @@ def step_run(kind: Kind, batch: int, size: Size) -> Run:
     if not kind.recorded:
         run.device_step = run.compute
     if kind.compiled:
+        # What a stage sets for itself in src/device.py does not reach the compiler.
+        torch._inductor.config.deterministic = kind.deterministic
         # Networks share their code: after eight of them Dynamo would compile no more.
         torch._dynamo.reset()
         run.model.compile(backend=size.backend)
@@ -97,12 +100,24 @@ def without_graph(kind: Kind, run: Run) -> Values:
     return {"note": f"{NEEDS_GPU}; launched here"} if kind.recorded and not cuda else {}
 
 
+KINDS = {
+    "graph": GRAPH,
+    "graph, not deterministic": FREE,
+    "graph, compiled": COMPILED,
+    "graph, compiled, not deterministic": BOTH,
+}
+
+
 def step_rates(size: Size) -> Measures:
-    asked = [("graph", GRAPH), ("graph, not deterministic", FREE), ("graph, compiled", COMPILED)]
-    named = [(f"{name}, batch {batch}", kind, batch) for name, kind in asked
-             for batch in size.batches]  # fmt: skip
-    # What the compiler keeps on the disk makes the second time warm.
+    """Each kind at the batch size that matters most, then at the next: time may run out."""
+    return [
+        (f"{name}, batch {batch}", partial(step_rate, kind, batch, size))
+        for batch in size.batches
+        for name, kind in KINDS.items()
+    ]
+
+
+def compiled_again(size: Size) -> Measures:
+    """In a process of its own, with what the compiler of the one before left on the disk."""
     first = size.batches[0]
-    named.append((f"graph, compiled again, batch {first}", COMPILED, first))
-    named += [(f"graph, compiled, not deterministic, batch {b}", BOTH, b) for b in size.batches]
-    return [(name, partial(step_rate, kind, batch, size)) for name, kind, batch in named]
+    return [(f"graph, compiled, batch {first}", partial(step_rate, COMPILED, first, size))]

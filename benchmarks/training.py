@@ -10,12 +10,14 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from multiprocessing import get_context, set_start_method
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -141,18 +143,27 @@ def steps_a_rate(settings: Settings) -> int:
     return 4 if settings.precision == "bf16" else 2
 
 
-def training_rates(
+class Round(NamedTuple):
+    """Images a second of each loop, the machine's peak, this project's peak memory in MB.
+
+    The memory is that of this project's training at the first batch size alone.
+    """
+
+    rates: dict[str, float]
+    peak: float
+    memory_mb: float
+
+
+def rounds_of(
     data: TrainingData,
     settings: Settings,
     wait: Wait,
     batch_sizes: tuple[int, ...] = (BATCH,),
     steps: int | None = None,
-    rounds: int = ROUNDS,
-) -> tuple[dict[str, list[float]], list[float], float]:
-    """Each loop's rates, the machine's peaks, and this project's peak memory in MB.
+) -> Iterator[Round]:
+    """Rounds without an end; in each the loops run in turn, and so share the machine's noise.
 
-    batch_sizes: of this project's loop. Rates and peaks share the machine's noise, in turn. The
-    memory is read when only this project's training, at the first batch size, has run.
+    batch_sizes: of this project's loop.
     """
     steps = steps or steps_a_rate(settings)
     names = list(OTHERS) if settings.device.type == "cuda" else ["usual script"]
@@ -163,17 +174,17 @@ def training_rates(
         f"{OURS}, batch {size}" if place else OURS: our_rate(data, settings, size, wait)
         for place, size in enumerate(batch_sizes)
     }
-    rates: dict[str, list[float]] = {name: [] for name in (*running, *names)}
-    peaks, memory = [], 0.0
+    memory = 0.0
     with ExitStack() as others:
         running |= {name: others.enter_context(elsewhere(name, len(data.train))) for name in names}
-        for _ in range(rounds):
-            peaks.append(matmul_peak(settings.device, settings.precision, wait))
+        while True:
+            peak = matmul_peak(settings.device, settings.precision, wait)
+            rates = {}
             for name, loop in running.items():
                 loop(1 + waiting if name.startswith(OURS) else 1)
-                rates[name].append(loop(steps))
+                rates[name] = loop(steps)
                 memory = memory or peak_memory_mb(settings.device)
-    return rates, peaks, memory
+            yield Round(rates, peak, memory)
 
 
 def peak_memory_mb(device: torch.device) -> float:
@@ -190,7 +201,10 @@ def main() -> None:
     # A GPU gets as many images as CIFAR-10 has. A CPU gets so many that no loop ends an epoch,
     # and starts its workers anew, during the few steps that are measured.
     data = sample(50_000 if device.type == "cuda" else 3_000)
-    rates, peaks, memory = training_rates(data, settings, wait)
+    with closing(rounds_of(data, settings, wait)) as endless:
+        rounds = list(islice(endless, ROUNDS))
+    rates = {name: [each.rates[name] for each in rounds] for name in rounds[0].rates}
+    peaks, memory = [each.peak for each in rounds], rounds[0].memory_mb
     ours = rates[OURS]
     ratios = {
         name: statistics.median(a / b for a, b in zip(ours, values, strict=True))
