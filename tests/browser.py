@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.common.exceptions import SessionNotCreatedException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.wait import WebDriverWait
@@ -61,7 +62,11 @@ def chromium(reachable: str = "") -> Iterator[Chrome]:
     for flag in ("--headless=new", "--disable-dev-shm-usage", "--no-sandbox", hosts):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    window = Chrome(options, Service(driver))
+    try:
+        window = Chrome(options, Service(driver))
+    except SessionNotCreatedException:
+        # On a busy machine its start may take longer than its driver waits.
+        window = Chrome(options, Service(driver))
     try:
         yield window
     finally:

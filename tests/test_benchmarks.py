@@ -11,9 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from torch import nn
 
 from benchmarks import costs, levers, plateau, rates, startup, training
 from benchmarks.setting import DRAWN, benchmark_params, changed, quick_params, rate, sample
+from src.network.resnet import build_model
 from tests.conftest import ROOT, tiny_data
 from tests.tiny import TinyNet, new_run, params
 
@@ -61,7 +63,18 @@ def test_a_group_of_its_own_follows_the_cycle() -> None:
         run.train_step(images, labels)
 
 
-def test_every_lever_changes_a_run_that_can_be_trained() -> None:
+def test_quiet_branches_start_at_zero_and_nothing_else_does() -> None:
+    network = build_model("resnet18", 10)
+    levers.quiet_branches(SimpleNamespace(model=network))
+    weights = {name: module.weight for name, module in network.named_modules()
+               if isinstance(module, nn.BatchNorm2d)}  # fmt: skip
+    last = {name for name in weights if name.endswith(".bn2")}
+    assert len(last) == 8
+    for name, weight in weights.items():
+        assert weight.eq(0 if name in last else 1).all(), name
+
+
+def test_a_run_can_be_trained_with_every_lever() -> None:
     for values, lever in levers.LEVERS.values():
         run = new_run(params(schedule="one_cycle", **values))
         lever(run)

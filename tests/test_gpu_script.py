@@ -552,6 +552,17 @@ def test_a_launched_step_is_not_the_recorded_one(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("tiny_network")
+def test_gaps_are_what_no_kernel_fills(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = [("fused sgd", 2.0, 1), ("conv_fprop", 4.0, 3), ("conv_dgrad", 1.0, 1)]
+    monkeypatch.setattr(gpu_profile, "kernels_of", lambda *_: kernels)
+    monkeypatch.setattr(gpu_profile, "rate", lambda *_: 400.0)  # so a step of 4 takes 10 ms
+    values = gpu_profile.step_profile(gpu_steps.LAUNCHED, 4, gpu_steps.DRY)
+    assert values["step_ms"] == values["profiled_step_ms"] == 10.0
+    assert (values["gaps_ms"], values["convolutions_ms"], values["optimizer_ms"]) == (3, 5, 2)
+    assert [name for name, *_ in values["kernels"]] == ["conv_fprop", "fused sgd", "conv_dgrad"]
+
+
+@pytest.mark.usefixtures("tiny_network")
 def test_a_profile_divides_the_step_into_groups_and_gaps() -> None:
     values = gpu_profile.step_profile(gpu_steps.LAUNCHED, 4, gpu_steps.DRY)
     groups = [f"{name}_ms" for name, _ in gpu_profile.GROUPS] + ["other_ms"]

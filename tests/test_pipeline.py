@@ -95,10 +95,13 @@ def test_the_temperature_comes_from_the_validation_images(clone: Path) -> None:
             return fit_temperature(logits, torch.from_numpy(split.labels))
         return None
 
-    assert metrics["temperature"] == pytest.approx(temperature(data.validation), rel=1e-4)
-    on_test = temperature(read_split(clone / "data", "test"))
-    # Chance decides how far apart the two are, and another CPU rounds otherwise.
-    assert on_test is None or metrics["temperature"] != pytest.approx(on_test, rel=1e-3)
+    # Of so poor a network chance decides whether the images tell one, and how far apart the two
+    # are; and another CPU rounds otherwise.
+    of_validation = temperature(data.validation)
+    found = metrics.get("temperature")
+    assert found == (of_validation and pytest.approx(of_validation, rel=1e-4))
+    of_test = temperature(read_split(clone / "data", "test"))
+    assert None in (found, of_test) or found != pytest.approx(of_test, rel=1e-3)
 
 
 @pytest.mark.slow
@@ -255,8 +258,9 @@ def test_a_queued_experiment_runs_the_code_as_it_was(clone: Path) -> None:
     run(clone, "dvc", "exp", "run", "--queue", "-n", "queued", "-S", "gradcam.samples=3")
     script.write_text(text.replace('"""Explain', 'print("edited later")\n"""Explain', 1))
     run(clone, "dvc", "queue", "start")
-    wait = "until dvc queue status | grep -q Success; do sleep 1; done"
+    wait = "until dvc queue status | grep -Eq 'Success|Failed'; do sleep 1; done"
     run(clone, "timeout", "1200", "sh", "-c", wait)
+    assert "Failed" not in run(clone, "dvc", "queue", "status").stdout
     logs = run(clone, "dvc", "queue", "logs", "queued").stdout
     assert "as queued" in logs
     assert "edited later" not in logs

@@ -246,7 +246,19 @@ def test_what_dvc_ignores_makes_no_stage_run_again(clone: Path) -> None:
     assert changed_stages(clone) == set()
 
 
-def test_every_stage_fails_where_its_input_changed(
+@pytest.mark.parametrize("name", ["download", "lr_find", "train", "evaluate", "gradcam"])
+def test_every_stage_ends_with_a_sentence(
+    name: str, tmp_path: Path, values: dict[str, Any]
+) -> None:
+    """Each is run by run_stage, which also refuses an input that changed."""
+    write_params(tmp_path, {**values, "seed": "x"})
+    command = sys.executable, "-m", f"stages.{name}"
+    ended = run(tmp_path, *command, check=False, PYTHONPATH=str(ROOT))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"error in {name}: seed: 'x' is not")
+
+
+def test_a_stage_fails_where_its_input_changed(
     tmp_path: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

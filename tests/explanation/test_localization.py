@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.localization import Maps, Masks, locate, pointing
+from benchmarks.localization import Maps, Masks, energy, locate, pointing
 from src.data.normalize import Normalize
 from src.explanation.maps import maps_of
 from src.network.weights import Trained
@@ -57,6 +57,14 @@ def test_each_of_several_highest_pixels_counts() -> None:
     maps[0, :2, :2] = maps[1, 3, 1] = 0.7
     masks[:, 1:, 1:] = True
     assert pointing(maps, masks).tolist() == [0.25, 1]
+
+
+def test_energy_is_the_share_of_the_sum() -> None:
+    maps, masks = np.zeros((2, 4, 4)), np.zeros((2, 4, 4), bool)
+    maps[0, :2] = 0.5
+    maps[0, 3, 3], maps[1, 0, 0] = 1.0, 0.1
+    masks[:, 1:] = True
+    assert energy(maps, masks).tolist() == [0.6, 0]
 
 
 def test_grad_cam_finds_the_object() -> None:

@@ -234,6 +234,7 @@ def test_a_nan_never_reaches_the_suggestion() -> None:
     losses = np.where(lrs > 0.5, np.nan, clean)
     result = read_curve(lrs.tolist(), losses.tolist(), params().lr_find)
     assert np.isfinite(result.losses).all()
+    assert result.measured.keys() == result.rates.keys() == set(FOUND)
     assert all(math.isfinite(rate) for rate in result.measured.values())
     assert set(result.rates.values()) <= {
         float(f"{m}e{k}") for m in (1, 2, 5) for k in range(-4, 1)

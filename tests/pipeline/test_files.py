@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -125,6 +126,7 @@ def test_two_writers_of_one_file_wait_for_each_other(tmp_path: Path) -> None:
         with writer("uvwxyz") as second:
             while str(tmp_path / ".file.tmp") not in opened(second.pid):
                 assert second.poll() is None
+                time.sleep(0.01)
             first.communicate("\n")
             assert path.read_text() == "ABCDEF"
             second.communicate("\n")

@@ -85,7 +85,7 @@ def test_a_stage_ends_with_its_dvc(waits: bool, tmp_path: Path) -> None:
         end_with_dvc("evaluate")
         with StopRequest() if {waits} else nullcontext():
             print("begun", flush=True)
-            time.sleep(3)
+            time.sleep({3 if waits else 60})
             Path(sys.argv[1]).write_text("results of a run that nobody waits for")
             os._exit(0)
     """
