@@ -9,7 +9,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -160,7 +160,7 @@ def rounds_of(
     wait: Wait,
     batch_sizes: tuple[int, ...] = (BATCH,),
     steps: int | None = None,
-) -> Iterator[Round]:
+) -> Generator[Round, None, None]:
     """Rounds without an end; in each the loops run in turn, and so share the machine's noise.
 
     batch_sizes: of this project's loop.
