@@ -59,7 +59,7 @@ $(READY): requirements.txt
 	  || { echo "$(PYTHON) -m venv --clear .venv" \
 	  && $(OUTSIDE) $(PYTHON) -m venv --clear .venv \
 	  && .venv/bin/pip install --quiet --disable-pip-version-check uv; }
-	@cmp --quiet requirements.txt $@ \
+	@cmp -s requirements.txt $@ \
 	  || { echo "uv pip sync requirements.txt" && rm -f $@ \
 	  && .venv/bin/uv pip sync --quiet --python .venv/bin/python requirements.txt; }
 	@cp requirements.txt $@

@@ -77,7 +77,8 @@ def load_classifier(weights: Path) -> Classifier:
     Raises InputError where the weights are missing, damaged or do not name their classes.
     """
     project = project_of(weights)
-    trained, names = load_alone(weights, WAIT if is_training(project) else MEND)
+    awaited = not weights.exists() and is_training(project)
+    trained, names = load_alone(weights, WAIT if awaited else MEND)
     layers = map_layers(trained.model)
     try:
         return Classifier(trained, names, layers, project, temperature_for(weights), "")
