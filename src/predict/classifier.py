@@ -1,6 +1,7 @@
 """A trained network that classifies and explains single pictures."""
 
 import fcntl
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -77,7 +78,8 @@ def load_classifier(weights: Path) -> Classifier:
     Raises InputError where the weights are missing, damaged or do not name their classes.
     """
     project = project_of(weights)
-    awaited = not weights.exists() and is_training(project)
+    # The method of Path raises where the system refuses to look; reading tells why.
+    awaited = not os.path.exists(weights) and is_training(project)  # noqa: PTH110
     trained, names = load_alone(weights, WAIT if awaited else MEND)
     layers = map_layers(trained.model)
     try:

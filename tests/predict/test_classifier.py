@@ -131,3 +131,5 @@ def test_while_a_training_runs_the_missing_weights_are_its_own(tmp_path: Path) -
         load_classifier(missing)
     with pytest.raises(InputError, match="fetch the published ones with `make weights`"):
         load_classifier(missing)
+    with pytest.raises(InputError, match="cannot be read \\(File name too long\\)"):
+        load_classifier(tmp_path / (300 * "a"))
