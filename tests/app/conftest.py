@@ -34,7 +34,7 @@ def url(weights: Path, terminal: Path) -> Iterator[str]:
     lines = iter(server.stdout.readline, "")
     yield next(line for line in lines if line.startswith("Open http")).split()[1]
     server.terminate()
-    assert server.wait(60) == 0
+    assert server.wait(20) == 0
     server.stdout.close()
 
 
