@@ -10,13 +10,17 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from release.result import FILE as RESULT
+from release.result import read_results
 from src.pipeline import paths
 from src.pipeline.command import run_command
+from src.pipeline.errors import InputError
 from src.pipeline.git import git
-from src.pipeline.lock import read_lock
+from src.pipeline.lock import md5, read_lock
 
 OUTPUTS = "release/outputs"
 # 184 MB that the download stage makes anew, pixel for pixel.
@@ -28,10 +32,26 @@ def shipped(project: Path) -> dict[str, str]:
 
     Not the data, nor what dvc.yaml keeps out of DVC's cache: metrics are in git.
     """
-    stages = yaml.safe_load((project / paths.PIPELINE).read_text())["stages"]
-    shipped = {name for stage in stages.values() for name in stage["outs"]} - set(DATA)
+    shipped = {name for outs in outs_of(project).values() for name in outs} - set(DATA)
     outs = [out for stage in read_lock(project / paths.LOCK).values() for out in stage.outs.items()]
-    return {str(path): md5 for path, md5 in outs if md5 and str(path) in shipped}
+    return {str(path): name for path, name in outs if name and str(path) in shipped}
+
+
+def outs_of(project: Path) -> dict[str, list[str]]:
+    """Each stage's outputs by dvc.yaml, without metrics; InputError where it is damaged."""
+    try:
+        stages = yaml.safe_load((project / paths.PIPELINE).read_text(encoding="utf-8"))["stages"]
+        return {name: [*map(path_of, stage.get("outs", []))] for name, stage in stages.items()}
+    except (yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError, OSError) as error:
+        raise InputError(
+            f"{paths.PIPELINE}: cannot be read ({' '.join(str(error).split())}); `git checkout "
+            f"HEAD -- {paths.PIPELINE}` brings the last commit's back"
+        ) from error
+
+
+def path_of(out: str | dict[str, Any]) -> str:
+    """Of an output in dvc.yaml, which is a path or a path with options."""
+    return out if isinstance(out, str) else next(iter(out))
 
 
 def stored(folder: Path) -> dict[str, Path]:
@@ -42,12 +62,40 @@ def stored(folder: Path) -> dict[str, Path]:
 def missing(project: Path, folder: Path) -> list[str]:
     """What a release should ship and `folder` lacks."""
     there = stored(folder)
-    return [path for path, md5 in shipped(project).items() if md5 not in there]
+    return [path for path, name in shipped(project).items() if name not in there]
+
+
+def damaged(project: Path, folder: Path) -> list[Path]:
+    """The files of the release in `folder` whose content is not what their name says.
+
+    DVC itself looks no more once a file has been right.
+    """
+    there = stored(folder)
+    return [there[name] for name in shipped(project).values() if md5(there[name]) != name]
+
+
+def check_recorded(project: Path, outputs: dict[str, str]) -> None:
+    """The end where dvc.lock's run is not the one that docs/result.yaml tells of."""
+    if not (file := project / RESULT).exists():
+        return
+    network = read_results(file)["default"].get("weights", {})
+    if network.get("md5") != outputs.get(str(paths.WEIGHTS)):
+        sys.exit(
+            f"error: dvc.lock records another network than {RESULT}; `make figures` records its "
+            "run first"
+        )
 
 
 def command(project: Path, *words: str) -> None:
     """Run a command that says itself what is wrong."""
-    if subprocess.run(words, cwd=project, check=False).returncode:
+    try:
+        failed = subprocess.run(words, cwd=project, check=False).returncode
+    except OSError as error:
+        raise InputError(
+            f"{words[0]} cannot be started ({error.strerror}); `source .venv/bin/activate` first, "
+            "or install it"
+        ) from error
+    if failed:
         sys.exit(f"error: `{' '.join(words[:2])}` failed in {project}; its own message is above")
 
 
@@ -57,12 +105,13 @@ def push(project: Path) -> None:
     What `dvc push` of other runs has put there is not the release's, and stays out of git.
     """
     folder, outputs = project / OUTPUTS, shipped(project)
+    check_recorded(project, outputs)
     # By file: of several stages' names DVC 3.67 takes one.
     command(project, "dvc", "push", "--remote", "release", *outputs)
     if lacking := missing(project, folder):
         sys.exit(f"error: {', '.join(lacking)}: not in DVC's cache; run `dvc repro`, then this")
     there = stored(folder)
-    files = {str(there[md5].relative_to(project)) for md5 in outputs.values()}
+    files = {str(there[name].relative_to(project)) for name in outputs.values()}
     if old := released(project) - files:
         command(project, "git", "rm", "--quiet", "--force", *sorted(old))
     command(project, "git", "add", "--force", *sorted(files))
@@ -90,6 +139,11 @@ def pull(project: Path, folder: Path) -> None:
             f"error: dvc.lock records another run than the published one ({lacking[0]} is not in "
             f"{folder}); put it aside by `git stash` or, if it is committed, `git switch` to a "
             "branch without it"
+        )
+    if broken := damaged(project, folder):
+        sys.exit(
+            f"error: {broken[0]}: is damaged; `git checkout HEAD -- {OUTPUTS}` in "
+            f"{home.absolute()} brings it back"
         )
     command(project, "dvc", "pull", "--remote", "release", *shipped(project))
 

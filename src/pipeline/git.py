@@ -11,10 +11,15 @@ def git(project: Path, *words: str | Path, check: bool = True) -> str:
 
     Raises InputError in git's own words where it fails.
     """
-    done = subprocess.run(
-        ["git", *words], cwd=project, capture_output=True, encoding="utf-8", errors="replace",
-        check=False,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            ["git", *words], cwd=project, capture_output=True, encoding="utf-8", errors="replace",
+            check=False,
+        )  # fmt: skip
+    except OSError as error:
+        if not check:
+            return ""
+        raise InputError(f"git cannot be started ({error.strerror}); install it") from error
     if done.returncode and check:
         said = " ".join(done.stderr.split())
         raise InputError(f"`git {' '.join(map(str, words))}` failed in {project} ({said})")

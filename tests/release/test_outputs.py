@@ -9,12 +9,25 @@ import pytest
 import torch
 import yaml
 
-from release.outputs import DATA, OUTPUTS, missing, pull, push, shipped, stored
+from release.outputs import (
+    DATA,
+    OUTPUTS,
+    command,
+    missing,
+    outs_of,
+    pull,
+    push,
+    released,
+    shipped,
+    stored,
+)
 from src.data.dataset import read_classes, read_statistics
 from src.data.records import from_records
 from src.evaluation.predict import predict
 from src.explanation.subject import load_logits
 from src.network.weights import load_trained
+from src.pipeline.errors import InputError
+from src.pipeline.git import git
 from src.sources.shapes import load_shapes
 from tests.conftest import PROJECTS, ROOT, run, skip_without, tiny_values
 
@@ -108,15 +121,75 @@ def test_files_that_were_deleted_come_back_by_git(pattern: str, fresh: Path) -> 
     pull(fresh, fresh / OUTPUTS)
 
 
-def test_a_damaged_file_is_refused(fresh: Path) -> None:
+@pytest.mark.parametrize("before", ["never pulled", "pulled once"])
+def test_a_damaged_file_is_refused(before: str, fresh: Path) -> None:
+    """DVC trusts a file that it has found right once, and never reads it again."""
+    if before == "pulled once":
+        pull(fresh, fresh / OUTPUTS)
+        shutil.rmtree(fresh / ".dvc/cache")
+        (fresh / "models/model.safetensors").unlink()
     md5 = shipped(fresh)["models/model.safetensors"]
     file = fresh / OUTPUTS / "files/md5" / md5[:2] / md5[2:]
-    content = bytearray(file.read_bytes())
+    content, mode = bytearray(file.read_bytes()), file.stat().st_mode
     content[-5] ^= 1
+    file.chmod(0o644)
     file.write_bytes(content)
-    with pytest.raises(SystemExit, match="`dvc pull` failed"):
+    file.chmod(mode)
+    with pytest.raises(
+        SystemExit, match=rf"{md5[2:]}: is damaged; `git checkout HEAD -- {OUTPUTS}"
+    ):
         pull(fresh, fresh / OUTPUTS)
     assert not (fresh / "models/model.safetensors").exists()
+    run(fresh, "git", "checkout", "HEAD", "--", OUTPUTS)
+    pull(fresh, fresh / OUTPUTS)
+    assert (fresh / "models/model.safetensors").exists()
+
+
+def test_a_run_that_is_not_recorded_is_not_published(own: Path) -> None:
+    """After `make quick`, say, dvc.lock has a run that docs/result.yaml knows nothing of."""
+    before = stored(own / OUTPUTS)
+    (own / "docs").mkdir()
+    recorded = own / "docs/result.yaml"
+    recorded.write_text(yaml.safe_dump({"default": {"weights": {"md5": 32 * "0"}}}))
+    with pytest.raises(SystemExit, match=r"another network than docs/result\.yaml; `make figures`"):
+        push(own)
+    assert stored(own / OUTPUTS) == before
+    network = shipped(own)["models/model.safetensors"]
+    recorded.write_text(yaml.safe_dump({"default": {"weights": {"md5": network}}}))
+    push(own)
+
+
+OUTS = """\
+stages:
+  plain: {outs: [a.png]}
+  with_options: {outs: [b.png: {persist: true}, c.png]}
+  none: {cmd: "true"}
+"""
+
+
+def test_every_form_of_an_output_in_dvc_yaml_is_understood(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text(OUTS)
+    expected = {"plain": ["a.png"], "with_options": ["b.png", "c.png"], "none": []}
+    assert outs_of(tmp_path) == expected
+
+
+@pytest.mark.parametrize("text", ["<<<<<<< HEAD\nstages:\n=======\n", "stages: 3", ""])
+def test_a_dvc_yaml_that_cannot_be_read_is_a_sentence(text: str, tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"^dvc\.yaml: cannot be read .*; `git checkout HEAD --"):
+        outs_of(tmp_path)
+
+
+def test_a_program_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As git in a container that holds an unpacked copy."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"^dvc cannot be started .*; `source .venv/bin/activate`"):
+        command(tmp_path, "dvc", "pull")
+    assert released(tmp_path) == set()
+    with pytest.raises(InputError, match=r"^git cannot be started .*; install it"):
+        git(tmp_path, "status")
 
 
 def write_anew(path: Path) -> None:
