@@ -6,19 +6,21 @@
 import json
 import math
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 from release.machine import this_machine
-from release.outputs import command, pull
+from release.outputs import command, missing, outs_of, pull
 from src.data.dataset import read_classes
 from src.network.weights import load_model, save_weights
 from src.pipeline import paths
-from src.pipeline.git import commit_at
+from src.pipeline.git import commit_at, git
 
 SET = re.compile(r"[a-z][a-z0-9_]*")  # an instruction set, as torch names it
 Metrics = dict[str, dict[str, Any]]
@@ -44,20 +46,46 @@ class Row(NamedTuple):
 @contextmanager
 def clone(root: Path, commit: str) -> Iterator[Path]:
     """The project as it was at a commit, in a temporary folder."""
-    with tempfile.TemporaryDirectory() as folder:
+    with ended_by_signals(), tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
+        # Whatever keeps git from this copy altogether, it says itself.
+        git(root, "rev-parse", "--git-dir")
         if not commit_at(root, commit):
             sys.exit(
                 f"error: this copy lacks commit {commit[:7]}; `git fetch --unshallow` gets it in a "
-                "shallow clone, and a copy that was not cloned cannot have it"
+                "shallow clone"
             )
         command(root, "git", "clone", "--quiet", "--no-checkout", str(root), str(project))
         command(project, "git", "checkout", "--quiet", "--detach", commit)
         yield project
 
 
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Within the block SIGTERM and a closed terminal end the process as Ctrl-C does.
+
+    So temporary folders go, and so does a stage that runs.
+    """
+
+    def end(number: int, _: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    heeded = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN]
+    before = {each: signal.signal(each, end) for each in heeded}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
 def take_outputs(project: Path, folder: Path) -> None:
     """Pull what `folder` publishes; at its own commit a result is not published yet."""
+    if missing(project, folder):
+        sys.exit(
+            f"error: {folder}: has not the outputs of the run that docs/result.yaml names; `make "
+            "release-outputs` puts them there where it was made"
+        )
     words = ("remote", "add", "--quiet", "--local", "--force", "release", str(folder.resolve()))
     command(project, "dvc", *words)
     pull(project, folder)
@@ -66,6 +94,9 @@ def take_outputs(project: Path, folder: Path) -> None:
 def run_stage(project: Path, stage: str, how: Sequence[str] = ("-m",)) -> dict[str, Any]:
     """Run a stage of the project's own code; its metrics. how: Python's option for a module."""
     print(f"\n{stage}:", flush=True)
+    # What is compared must be what this run wrote, not what was published.
+    for name in (str(paths.metrics(stage)), *outs_of(project)[stage]):
+        (project / name).unlink(missing_ok=True)
     command(project, sys.executable, "-u", *how, f"stages.{stage}")
     metrics: dict[str, Any] = json.loads((project / paths.metrics(stage)).read_text())
     return metrics

@@ -12,9 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from release.figures import RESULT, ROOT, write_results
+from release.figures import RESULT, ROOT
 from release.outputs import OUTPUTS
 from release.rerun import (
     Row,
@@ -25,6 +23,7 @@ from release.rerun import (
     run_stage,
     take_outputs,
 )
+from release.result import read_results, write_results
 from src.pipeline.command import run_command
 
 PRECISIONS = ("fp32", "bf16")
@@ -61,10 +60,15 @@ def change(row: Row) -> float:
 
 
 def main() -> None:
-    results = yaml.safe_load(RESULT.read_text())
-    results["default"]["rounding"] = measure(ROOT, results["default"])
-    write_results(results)
-    print(f"docs/result.yaml: rounding {results['default']['rounding']}")
+    result = read_results(RESULT)["default"]
+    rounding = measure(ROOT, result)
+    # It took minutes, in which another command may have recorded another run.
+    results = read_results(RESULT)
+    if results["default"]["commit"] != result["commit"]:
+        sys.exit(f"error: {RESULT}: tells of another run by now; measure its rounding")
+    results["default"]["rounding"] = rounding
+    write_results(RESULT, results)
+    print(f"docs/result.yaml: rounding {rounding}")
 
 
 if __name__ == "__main__":

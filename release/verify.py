@@ -22,7 +22,7 @@ from scipy.stats import t as student
 
 from recipes.run import merge
 from release.figures import RESULT, ROOT
-from release.outputs import OUTPUTS, shipped
+from release.outputs import OUTPUTS, outs_of, shipped
 from release.rerun import (
     Row,
     clone,
@@ -32,9 +32,11 @@ from release.rerun import (
     run_stage,
     take_outputs,
 )
+from release.result import read_results
 from src.device import in_software
 from src.pipeline import paths
 from src.pipeline.command import run_command
+from src.pipeline.files import sha256_file
 from src.pipeline.lock import md5
 from src.share import pick_device
 
@@ -75,8 +77,8 @@ def verdict(rows: list[Row], rounding: Rounding, differing: list[str]) -> tuple[
 
 def same_files(project: Path, published: dict[str, str], stages: tuple[str, ...]) -> str:
     """How many of the stages' outputs have the published bytes, and which do not."""
-    outs = yaml.safe_load((project / paths.PIPELINE).read_text())["stages"]
-    names = [name for stage in stages for name in outs[stage]["outs"] if name in published]
+    outs = outs_of(project)
+    names = [name for stage in stages for name in outs[stage] if name in published]
     here = {name: md5(project / name) for name in names}
     other = [name for name, digest in here.items() if digest != published[name]]
     said = f"{len(names) - len(other)} of {len(names)} files have the published bytes"
@@ -89,6 +91,7 @@ def check_result(root: Path, result: dict[str, Any]) -> bool:
     precision = "fp32" if in_software(result["precision"], pick_device()) else result["precision"]
     with clone(root, result["commit"]) as project:
         take_outputs(project, root / OUTPUTS)
+        check_network(project, result)
         published = shipped(project)
         if precision != result["precision"]:
             compute_in(precision, project)
@@ -101,6 +104,27 @@ def check_result(root: Path, result: dict[str, Any]) -> bool:
     print(f"\n{table(rows, rounding)}\n\n{files}.")
     print(f"This machine differs: {'; '.join(differing) or 'in nothing that decides bits'}.")
     print(sentence)
+    return right
+
+
+def check_network(project: Path, result: dict[str, Any]) -> None:
+    """The end where the network that was pulled is not the one whose digest was published."""
+    if sha256_file(project / paths.WEIGHTS) != result["weights"]["sha256"]:
+        sys.exit(
+            f"error: the network of commit {result['commit'][:7]} is not the one whose SHA-256 "
+            "docs/result.yaml names"
+        )
+
+
+def check_seed(seed: dict[str, Any], here: dict[str, Any]) -> bool:
+    """Whether a training has the figures of its seed, as on the published kind of machine."""
+    right = all(here[name] == seed[name] for name in ("top1", "val_accuracy"))
+    print(
+        f"quick here, with seed {seed['seed']}: {here['top1']:.2%} of the test images, "
+        f"{here['val_accuracy']:.2%} of the validation images; published: {seed['top1']:.2%}, "
+        f"{seed['val_accuracy']:.2%}. {'Yes' if right else 'No'}: on this kind of machine both "
+        f"must be the same{'' if right else ', and are not'}."
+    )
     return right
 
 
@@ -125,26 +149,44 @@ def published_recipe(project: Path) -> dict[str, Any]:
     return recipe
 
 
-def check_training(root: Path, quick: dict[str, Any]) -> bool:
-    """Train the quick recipe and compare its accuracy with the published seeds'."""
+def tell_cost(quick: dict[str, Any]) -> None:
+    """What the training of the quick recipe will take, before anything runs."""
     print(
-        f"\nquick, at commit {quick['commit'][:7]}: its epochs took "
+        f"quick is trained after that, at commit {quick['commit'][:7]}: its epochs took "
         f"{quick['seconds_of_epochs'] / 60:.0f} min on {quick['hardware']} ({quick['precision']}). "
         "The bar of each epoch shows the time left; Ctrl-C ends it and leaves nothing behind.",
         flush=True,
     )
+
+
+def check_training(root: Path, quick: dict[str, Any]) -> bool:
+    """Train the quick recipe and compare its accuracy with the published seeds'."""
+    print(f"\nquick, at commit {quick['commit'][:7]}", flush=True)
     with clone(root, quick["commit"]) as project:
         params = project / paths.PARAMS
         values = merge(yaml.safe_load(params.read_text()), published_recipe(project))
         params.write_text(yaml.safe_dump(values, sort_keys=False))
-        for stage in ("download", "lr_find", "train"):
-            run_stage(project, stage)
-        return check_accuracy(quick, run_stage(project, "evaluate")["top1"])
+        stages = ("download", "lr_find", "train", "evaluate")
+        here = [run_stage(project, stage) for stage in stages]
+    return check_figures(quick, values["seed"], here[-2] | here[-1])
+
+
+def check_figures(quick: dict[str, Any], seed: int, here: dict[str, Any]) -> bool:
+    """Whether a training's figures are those published, by bits or by the spread of seeds.
+
+    here: the metrics of train and evaluate.
+    """
+    same = [each for each in quick["seeds"] if each["seed"] == seed]
+    if same and not (differing := differing_machine(quick, here["precision"])):
+        return check_seed(same[0], here)
+    if same:
+        print(f"This machine differs from that of the seeds: {'; '.join(differing)}.")
+    return check_accuracy(quick, here["top1"])
 
 
 def main() -> int:
     """Verify what is published and, if TRAIN asks for it, what training gives; 0 if both hold."""
-    results = yaml.safe_load(RESULT.read_text())
+    results = read_results(RESULT)
     if (train := os.environ.get("TRAIN")) not in (None, "", "quick"):
         sys.exit(f"error: TRAIN={train}: only quick can be trained, `make verify TRAIN=quick`")
     if train and "quick" not in results:
@@ -153,6 +195,8 @@ def main() -> int:
         sys.exit(
             "error: docs/result.yaml has no rounding of this result; `make rounding` measures it"
         )
+    if train:
+        tell_cost(results["quick"])
     right = check_result(ROOT, results["default"])
     if train:
         right = check_training(ROOT, results["quick"]) and right

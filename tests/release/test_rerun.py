@@ -1,5 +1,8 @@
 """What `make verify` and `make rounding` compute anew, and what they say of this machine."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,8 +11,10 @@ import yaml
 
 from release import machine
 from release.figures import record
-from release.rerun import clone, difference, differing_machine
-from tests.conftest import run
+from release.outputs import OUTPUTS, shipped
+from release.rerun import clone, difference, differing_machine, run_stage, take_outputs
+from src.pipeline.errors import InputError
+from tests.conftest import ROOT, run
 
 
 def test_what_decides_the_last_bits_is_named(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +46,48 @@ def test_instruction_sets_are_named_before_names_and_sizes() -> None:
 def test_a_commit_that_is_not_there_is_named(published: Path) -> None:
     with pytest.raises(SystemExit, match="lacks commit 0000000"), clone(published, 40 * "0"):
         pass
+    with pytest.raises(InputError, match="not a git repository"), clone(Path("/"), 40 * "0"):
+        pass
     head = run(published, "git", "rev-parse", "HEAD").stdout.strip()
     with clone(published, head) as project:
         assert yaml.safe_load((project / "dvc.lock").read_text())["stages"]
     assert not project.exists()
+
+
+WAIT = """
+import sys, time
+from pathlib import Path
+from release.rerun import clone
+with clone(Path(sys.argv[1]), sys.argv[2]) as project:
+    print(project, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_no_folder_behind(number: signal.Signals, published: Path) -> None:
+    head = run(published, "git", "rev-parse", "HEAD").stdout.strip()
+    words = [sys.executable, "-c", WAIT, str(published), head]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stdout
+        project = Path(waiting.stdout.readline().strip())
+        assert (project / "dvc.lock").exists()
+        waiting.send_signal(number)
+        assert waiting.wait() == 128 + number
+    assert not project.parent.exists()
+
+
+def test_a_stage_that_writes_nothing_is_not_taken_for_the_published_one(own: Path) -> None:
+    """Its clone has the published metrics, by git, and the published outputs."""
+    (own / "stages/evaluate.py").write_text("")
+    assert (own / "metrics/evaluate.json").exists()
+    with pytest.raises(FileNotFoundError):
+        run_stage(own, "evaluate")
+    assert not (own / "plots/confusion.csv").exists()
+
+
+def test_outputs_of_another_run_are_not_pulled(own: Path, published: Path) -> None:
+    lock = own / "dvc.lock"
+    lock.write_text(lock.read_text().replace(shipped(own)["plots/model.txt"], 32 * "f"))
+    with pytest.raises(SystemExit, match=r"has not the outputs of the run that docs/result\.yaml"):
+        take_outputs(own, published / OUTPUTS)

@@ -14,6 +14,8 @@ from release.outputs import shipped
 from release.rerun import Row, compare
 from release.verify import (
     check_accuracy,
+    check_figures,
+    check_network,
     check_result,
     check_training,
     close,
@@ -91,6 +93,40 @@ def test_an_accuracy_lies_within_three_deviations_of_the_seeds(
     assert not check_accuracy(quick, 0.8720 - 3 * 0.00164 - 0.0001)
     assert not check_accuracy(quick, 0.8720 + 3 * 0.00165 + 0.0001)
     assert "NOT within" in capsys.readouterr().out
+
+
+def test_a_published_seed_has_its_bits_on_the_published_kind_of_machine(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = {"seeds": [{"seed": seed, "top1": 0.87 + seed / 1e3, "val_accuracy": 0.9}
+                       for seed in range(3)]}  # fmt: skip
+    monkeypatch.setattr(verify, "differing_machine", lambda *_: [])
+    own = {"precision": "bf16", "top1": 0.87, "val_accuracy": 0.9}
+    assert check_figures(quick, 0, own)
+    assert capsys.readouterr().out == (
+        "quick here, with seed 0: 87.00% of the test images, 90.00% of the validation images; "
+        "published: 87.00%, 90.00%. Yes: on this kind of machine both must be the same.\n"
+    )
+    for changed in ({"top1": 0.8701}, {"val_accuracy": 0.9004}):
+        assert not check_figures(quick, 0, own | changed)
+        assert "No: on this kind of machine" in capsys.readouterr().out
+    near = own | {"top1": 0.8701}
+    assert check_figures(quick, 7, near)
+    assert "Within 3 standard deviations" in capsys.readouterr().out
+    monkeypatch.setattr(verify, "differing_machine", lambda *_: ["torch 2 for 3"])
+    assert check_figures(quick, 0, near)
+    said = capsys.readouterr().out
+    assert said.startswith(
+        "This machine differs from that of the seeds: torch 2 for 3.\nquick here"
+    )
+
+
+def test_a_network_that_is_not_the_published_one_is_refused(own: Path) -> None:
+    result = record(own)
+    check_network(own, result)
+    result["weights"]["sha256"] = 64 * "0"
+    with pytest.raises(SystemExit, match=r"is not the one whose SHA-256 docs/result\.yaml names"):
+        check_network(own, result)
 
 
 @pytest.mark.parametrize(("count", "share"), [(3, 0.12), (5, 0.052)])
