@@ -12,7 +12,6 @@ their seeds, by the names of their experiments; `make verify TRAIN=quick` compar
 """
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,24 +21,25 @@ import yaml
 from release.card import model_card, weights_of
 from release.log import last_run
 from release.machine import in_words, this_machine
+from release.result import FILE, read_results, write_results
+from release.seeds import read_seeds
 from src.data.dataset import REPORTS
 from src.device import in_software
 from src.pipeline import paths
 from src.pipeline.command import run_command
-from src.pipeline.files import read_bytes, read_json
-from src.pipeline.git import commit_of, git
+from src.pipeline.files import read_bytes, read_json, write_bytes
+from src.pipeline.git import git
 from src.pipeline.lock import NOTHING, md5, read_lock
 from src.share import pick_device
 
 ROOT = Path(__file__).parents[1]
 DOCS_LOG = Path("docs/training.jsonl")
-RESULT, MODEL = ROOT / "docs/result.yaml", ROOT / "docs/model.md"
+RESULT, MODEL = ROOT / FILE, ROOT / "docs/model.md"
 PICTURES = ("lr_find", "training", "confusion", "calibration", "gradcam", "misclassified")
 STAGES = ("download", "lr_find", "train", "evaluate", "gradcam")
 # A result, as git has it.
 FILES = (paths.LOCK, paths.PARAMS, paths.metrics("train").parent)
 MADE = "record a run where it was made, or make one by `dvc repro -f`"
-HEADER = "# Written by `make figures`: the run that made the committed results.\n"
 
 
 def committed(project: Path) -> str:
@@ -62,34 +62,18 @@ def surroundings(run: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def record_seeds(project: Path, revisions: list[str]) -> dict[str, Any]:
-    """What docs/result.yaml says of runs of one recipe that differ in their seeds.
+    """What docs/result.yaml says of runs of the quick recipe that differ in their seeds.
 
     The project's last run must be one of them: time and machine are of that one.
     """
-
-    def shown(commit: str, path: Path) -> Any:
-        return yaml.safe_load(git(project, "show", f"{commit}:{path}"))
-
-    commits = [commit_of(project, revision) for revision in revisions]
-    seeds = [
-        {
-            "seed": shown(commit, paths.PARAMS)["seed"],
-            "top1": shown(commit, paths.metrics("evaluate"))["top1"],
-            "val_accuracy": shown(commit, paths.metrics("train"))["val_accuracy"],
-        }
-        for commit in commits
-    ]
-    # An experiment stands on the commit whose code it ran.
-    stands_on = {commit_of(project, f"{commit}~1") for commit in commits}
+    base, seeds = read_seeds(project, revisions)
     run = read_log(project)
-    if len({seed["seed"] for seed in seeds}) < len(seeds) or len(stands_on) > 1:
-        sys.exit("error: these are not runs of one commit that differ in their seeds")
     if run[-1].get("val_accuracy") not in {seed["val_accuracy"] for seed in seeds}:
         sys.exit(
             f"error: the last run here is none of {', '.join(revisions)}; record them after it"
         )
     command = "make quick; dvc exp run -n quick-seed-N -S seed=N evaluate"
-    return {"commit": stands_on.pop(), "command": command, **surroundings(run), "seeds": seeds}
+    return {"commit": base, "command": command, **surroundings(run), "seeds": seeds}
 
 
 def record(project: Path, before: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -158,13 +142,9 @@ def copy_pictures() -> dict[str, str]:
     digests = {}
     for name in PICTURES:
         picture = ROOT / picture_of(name)
-        shutil.copyfile(picture, ROOT / "docs/images" / picture.name)
+        write_bytes(ROOT / "docs/images" / picture.name, read_bytes(picture, MADE))
         digests[picture.name] = md5(picture)
     return digests
-
-
-def write_results(results: dict[str, Any]) -> None:
-    RESULT.write_text(HEADER + yaml.safe_dump(results, sort_keys=False, allow_unicode=True))
 
 
 def record_run(name: str, before: dict[str, Any]) -> dict[str, Any]:
@@ -181,25 +161,25 @@ def record_run(name: str, before: dict[str, Any]) -> dict[str, Any]:
         return record(project)
     result = record(project, before)
     check_source(project)
+    card = model_card(result, yaml.safe_load((project / paths.PARAMS).read_text()))
     result["pictures"] = copy_pictures()
     if "trained" not in result:
         lines = "".join(json.dumps(row) + "\n" for row in read_log(project))
-        (ROOT / DOCS_LOG).write_text(lines)
-    params = yaml.safe_load((project / paths.PARAMS).read_text())
-    MODEL.write_text(model_card(result, params))
+        write_bytes(ROOT / DOCS_LOG, lines.encode())
+    write_bytes(MODEL, card.encode())
     return result
 
 
 def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else "default"
-    results = yaml.safe_load(RESULT.read_text())
+    results = read_results(RESULT)
     if name == "quick" and len(sys.argv) >= 4:
         results["quick"] = record_seeds(ROOT, sys.argv[2:])
     elif name in {"default", "demo"}:
         results[name] = record_run(name, results.get(name, {}))
     else:
         sys.exit(f"error: {name}: record the run of default or demo, or two runs of quick or more")
-    write_results(results)
+    write_results(RESULT, results)
     print(f"docs/result.yaml: {name} of commit {results[name]['commit'][:7]}")
 
 

@@ -23,6 +23,10 @@ def last_run(log: str) -> list[dict[str, Any]]:
             f"{json.dumps(other[0])}"
         )
     run = [row for row in rows if row["run"] == rows[-1]["run"]]
+    if "epoch" in run[0]:
+        raise InputError(
+            f"{paths.LOG}: the first line of the last run is cut; `dvc repro -f` trains anew"
+        )
     epochs = {row["epoch"]: row for row in run if "epoch" in row}
     last = next((row["epoch"] for row in reversed(run) if "epoch" in row), 0)
     return [run[0], *(row for epoch, row in epochs.items() if epoch <= last)]

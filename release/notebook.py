@@ -14,6 +14,8 @@ from nbclient import NotebookClient
 from PIL import Image
 
 from release.outputs import command
+from src.pipeline.command import run_command
+from src.pipeline.files import write_bytes
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = Path("notebooks/cifar_resnet.ipynb")
@@ -57,10 +59,10 @@ def main() -> None:
         clone = Path(folder) / "cifar-resnet"
         command(ROOT, "git", "clone", "--quiet", str(ROOT), str(clone))
         executed = execute(clone)
-    nbformat.write(executed, ROOT / NOTEBOOK)
+    write_bytes(ROOT / NOTEBOOK, f"{nbformat.writes(executed)}\n".encode())
     outputs = sum(len(cell.get("outputs", [])) for cell in executed.cells)
     print(f"{NOTEBOOK}: {outputs} outputs")
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

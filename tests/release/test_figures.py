@@ -5,7 +5,9 @@ import json
 import re
 import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,8 +18,9 @@ from release.card import model_card
 from release.figures import MODEL, RESULT, committed, record, record_seeds
 from release.log import last_run
 from release.outputs import OUTPUTS, stored
+from release.result import read_results
 from src.pipeline.errors import InputError
-from tests.conftest import ROOT, published_params, run
+from tests.conftest import ROOT, published_params, run, write_params
 
 RESULTS = yaml.safe_load(RESULT.read_text())
 
@@ -109,6 +112,7 @@ def test_the_mean_of_the_seeds_is_in_the_docs() -> None:
 
 
 def test_seeds_are_recorded_by_the_names_of_their_experiments(clone: Path) -> None:
+    commit_recipe(clone)
     first = experiment(clone, "quick", 0, 0.5)
     other = experiment(clone, "quick-seed-7", 7, 0.6)
     found = record_seeds(clone, ["quick-seed-7", first])
@@ -124,20 +128,75 @@ def test_seeds_are_recorded_by_the_names_of_their_experiments(clone: Path) -> No
     run(clone, "git", "update-ref", "refs/exps/cd/ef01/quick", other)
     with pytest.raises(InputError, match="quick: 2 experiments have this name; `dvc exp list -A`"):
         record_seeds(clone, ["quick", other])
-    train = clone / "metrics/train.json"
-    train.write_text(json.dumps(json.loads(train.read_text()) | {"val_accuracy": 0.123}))
+    rewrite(clone, "train", {"val_accuracy": 0.123})
     run(clone, "git", "commit", "-qam", "another machine's run")
     others = [experiment(clone, f"other-{seed}", seed, 0.5) for seed in (1, 2)]
     with pytest.raises(SystemExit, match=f"the last run here is none of {', '.join(others)}"):
         record_seeds(clone, others)
 
 
-def experiment(project: Path, name: str, seed: int, top1: float) -> str:
-    """A commit on the last one, as DVC makes one for an experiment; its hash."""
+def test_seeds_are_whole_runs_of_the_recipe(clone: Path) -> None:
+    """An experiment of train alone, say, has the accuracy of the run before it."""
+    commit_recipe(clone)
+    experiment(clone, "quick", 0, 0.5)
+    lock, metrics = clone / "dvc.lock", clone / "metrics/evaluate.json"
+    recorded = yaml.safe_load(lock.read_text())["stages"]["train"]["outs"]
+    (weights,) = [out["md5"] for out in recorded if out["path"].endswith(".safetensors")]
+    changes = {
+        "trained another network than it evaluated; `dvc exp run": lambda: lock.write_text(
+            lock.read_text().replace(weights, 32 * "f", 1)
+        ),
+        r"metrics/evaluate\.json is not what its dvc\.lock records": lambda: metrics.write_text(
+            '{"top1": 0.9}'
+        ),
+        r"ran with src/__init__\.py edited; commit it": lambda: (
+            clone / "src/__init__.py"
+        ).write_text("# edited"),
+        r"its parameters are not those of recipes/quick\.yaml": lambda: write_params(
+            clone, params_of(clone) | {"gradcam": {}}
+        ),
+    }
+    for number, (said, change) in enumerate(changes.items(), 1):
+        experiment(clone, f"seed-{number}", number, 0.5, change)
+        with pytest.raises(SystemExit, match=f"^error: seed-{number}: {said}"):
+            record_seeds(clone, ["quick", f"seed-{number}"])
+
+
+def commit_recipe(project: Path) -> None:
+    """A recipe that says what the project's params.yaml says."""
+    (project / "recipes").mkdir()
+    recipe = {"train": {"epochs": params_of(project)["train"]["epochs"]}}
+    (project / "recipes/quick.yaml").write_text(yaml.safe_dump(recipe))
+    run(project, "git", "add", "recipes")
+    run(project, "git", "commit", "-qm", "recipe")
+
+
+def params_of(project: Path) -> dict[str, Any]:
+    params: dict[str, Any] = yaml.safe_load((project / "params.yaml").read_text())
+    return params
+
+
+def rewrite(project: Path, stage: str, changes: dict[str, float]) -> None:
+    """Give a stage other metrics, as if it had written them: dvc.lock records their digest."""
+    path, lock = project / f"metrics/{stage}.json", project / "dvc.lock"
+    before = hashlib.md5(path.read_bytes()).hexdigest()
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    after = hashlib.md5(path.read_bytes()).hexdigest()
+    lock.write_text(lock.read_text().replace(before, after))
+
+
+def experiment(
+    project: Path, name: str, seed: int, top1: float, change: Callable[[], object] | None = None
+) -> str:
+    """A commit on the last one, as DVC makes one for an experiment; its hash.
+
+    change: what else is different in it.
+    """
     head = run(project, "git", "rev-parse", "HEAD").stdout.strip()
-    params = yaml.safe_load((project / "params.yaml").read_text())
-    (project / "params.yaml").write_text(yaml.safe_dump(params | {"seed": seed}))
-    (project / "metrics/evaluate.json").write_text(json.dumps({"top1": top1}))
+    write_params(project, params_of(project) | {"seed": seed})
+    rewrite(project, "evaluate", {"top1": top1})
+    if change:
+        change()
     run(project, "git", "commit", "-qam", name)
     commit = run(project, "git", "rev-parse", "HEAD").stdout.strip()
     run(project, "git", "update-ref", f"refs/exps/ab/cdef/{name}", commit)
@@ -202,7 +261,7 @@ def test_the_log_of_another_run_is_refused(own: Path) -> None:
     log.write_text("".join([start, epochs[0], start, *epochs]))
     assert record(own) == expected
     other = json.loads(epochs[-1]) | {"run": "another", "train_loss": 9.0}
-    log.write_text(log.read_text() + json.dumps(other) + "\n")
+    log.write_text(log.read_text() + row("another") + json.dumps(other) + "\n")
     with pytest.raises(SystemExit, match=r"the last run of logs/train\.jsonl is not that"):
         record(own)
 
@@ -245,12 +304,27 @@ def test_a_log_without_a_run_is_a_sentence(log: str) -> None:
         last_run(log)
 
 
+def test_a_run_whose_first_line_is_cut_is_refused() -> None:
+    """It says on which machine the run was made."""
+    log = row("a", startup_seconds=1) + '{"run": "b", "star\n' + row("b", epoch=1, seconds=9)
+    with pytest.raises(InputError, match=r"the first line of the last run is cut; `dvc repro -f`"):
+        last_run(log)
+
+
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_line_without_the_name_of_its_run_is_shown(place: int) -> None:
     lines = [row("a", startup_seconds=1), row("a", epoch=1)]
     lines.insert(place, '{"note": "mine"}\n')
     with pytest.raises(InputError, match=r'a line names no run, .* remove it: {"note": "mine"}$'):
         last_run("".join(lines))
+
+
+@pytest.mark.parametrize("text", [None, "default: [", "[]", ""])
+def test_a_result_that_cannot_be_read_is_a_sentence(text: str | None, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "result.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"result\.yaml: .*; `git checkout HEAD -- result\.yaml`"):
+        read_results(tmp_path / "result.yaml")
 
 
 COMMANDS = {
