@@ -21,9 +21,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("a", nargs="?", default="HEAD", metavar="A", help="default: %(default)s")
     parser.add_argument("b", nargs="?", default=WORKSPACE, metavar="B", help="default: %(default)s")
-    parser.add_argument("--out", type=Path, default=FIGURE, help="the figure; default: %(default)s")
+    parser.add_argument("--out", type=png, default=FIGURE, help="the figure; default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print all of it as JSON")
     return parser.parse_args(arguments)
+
+
+def png(text: str) -> Path:
+    """The path of a figure, which is a PNG whatever its name says."""
+    if not text.lower().endswith(".png"):
+        raise argparse.ArgumentTypeError(f"{one_line(text)} does not end in .png")
+    return Path(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

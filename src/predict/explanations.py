@@ -5,15 +5,20 @@ from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
 
+from PIL import Image, PngImagePlugin
+
 from src.pictures import SUFFIXES
 from src.pipeline.errors import InputError
+
+# The text in a PNG by which an explanation is known.
+KEY, MARK = "Description", "cifar-resnet: the evidence for a class, layer by layer"
 
 
 def explanation_files(target: Path, pictures: Sequence[Path]) -> list[Path]:
     """A PNG for each picture: `target` itself for one picture, else files in the folder `target`.
 
-    Raises InputError where `target` is one file for several pictures, or where a picture would be
-    overwritten.
+    Raises InputError where `target` is one file for several pictures, and where anything but an
+    earlier explanation would be overwritten.
     """
     # The methods of Path raise where the system refuses to look; writing tells why.
     folder, file = os.path.isdir(target), os.path.isfile(target)  # noqa: PTH112, PTH113
@@ -30,11 +35,28 @@ def explanation_files(target: Path, pictures: Sequence[Path]) -> list[Path]:
 
 
 def check_apart(files: Sequence[Path], pictures: Sequence[Path]) -> None:
-    """InputError where a file to write is a picture to read."""
+    """InputError where a file to write is a picture to read, or holds anything of the user's."""
     taken = {identity(picture) for picture in pictures}
     for file in files:
         if identity(file) in taken:
             raise InputError(f"--explain: {file} is a picture to predict; name another place")
+        if os.path.isfile(file) and not is_explanation(file):  # noqa: PTH113
+            raise InputError(f"--explain: {file} is there, and no explanation; name another place")
+
+
+def mark() -> PngImagePlugin.PngInfo:
+    """What tells an explanation from a photograph, for Pillow to write."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text(KEY, MARK)
+    return info
+
+
+def is_explanation(file: Path) -> bool:
+    try:
+        with Image.open(file, formats=["PNG"]) as image:
+            return image.info.get(KEY) == MARK
+    except Exception:  # whatever it is that Pillow cannot read
+        return False
 
 
 def identity(path: Path) -> str | tuple[int, int]:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from src.pictures import SUFFIXES
+from src.pictures import SUFFIXES, UNREAD
 from src.pipeline.errors import InputError
 
 Fault = tuple[str, str]  # a name, and the sentence about it
@@ -56,8 +56,10 @@ def meant_by(argument: str, faults: list[Fault]) -> list[Path]:
 def pictures_in(folder: Path, unread: list[Fault]) -> Iterator[Path]:
     """The files in a folder and its subfolders that are named like pictures and not hidden.
 
-    unread: gets a fault for each folder that cannot be read, or is only linked: it may lead back.
+    unread: gets a fault for each folder that cannot be read, or is only linked: it may lead back;
+    and one for all pictures of kinds that are not read.
     """
+    left_out: list[Path] = []
 
     def refused(error: OSError) -> None:
         name = str(error.filename)
@@ -72,3 +74,14 @@ def pictures_in(folder: Path, unread: list[Fault]) -> Iterator[Path]:
         for path in (Path(place, name) for name in names if not name.startswith(".")):
             if path.suffix.lower() in SUFFIXES and os.path.isfile(path):  # noqa: PTH113
                 yield path
+            elif path.suffix.lower() in UNREAD:
+                left_out.append(path)
+    if left_out:
+        kinds = ", ".join(sorted({path.suffix.lower() for path in left_out}))
+        unread.append(
+            (
+                str(folder),
+                f"{folder}: {len(left_out):,} pictures of kinds that are not read here ({kinds}), "
+                f"{left_out[0].name} for one; save them as PNG or JPEG",
+            )
+        )

@@ -20,6 +20,7 @@ from src.figures.text import fit
 from src.figures.words import short
 from src.pictures import centre_square
 from src.pipeline.files import whole_file
+from src.predict.explanations import mark
 
 COLOURS = np.rint(255 * matplotlib.colormaps["viridis"](np.arange(256))[:, :3]).astype(np.uint8)
 # How bright that part of a picture stays which the network did not see.
@@ -105,6 +106,10 @@ def header(
 def draw_explanation(
     path: Path, image: Picture, cams: Mapping[str, Cam], title: str, name: str
 ) -> None:
-    """Write the sheet of `build_explanation` as PNG; the same input gives the same bytes."""
+    """Write the sheet of `build_explanation` as PNG; the same input gives the same bytes.
+
+    It is marked, so that the next one may take its place, and a photograph's none.
+    """
     with whole_file(path) as handle:
-        Image.fromarray(build_explanation(image, cams, title, name)).save(handle, "png")
+        sheet = Image.fromarray(build_explanation(image, cams, title, name))
+        sheet.save(handle, "png", pnginfo=mark())

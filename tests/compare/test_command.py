@@ -302,6 +302,15 @@ def test_a_figure_that_cannot_be_written_hides_no_number(
     assert lines[-1].startswith("only better is right on 8 images")
 
 
+def test_a_figure_is_a_png(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: Said) -> None:
+    """`--json --out runs.json` would have replaced a table by a picture."""
+    monkeypatch.chdir(runs)
+    with pytest.raises(SystemExit):
+        main(["worse", "better", "--json", "--out", "dvc.lock"])
+    assert "argument --out: dvc.lock does not end in .png" in capsys.readouterr().err
+    assert (runs / "dvc.lock").read_text().startswith("schema:")
+
+
 def test_ctrl_c_while_it_loads_ends_it_quietly(
     capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:

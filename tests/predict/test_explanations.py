@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from src.pipeline.errors import InputError
 from src.predict.explanations import explanation_files
+from src.predict.sheet import draw_explanation
 
 
 def paths(*names: str) -> list[Path]:
@@ -58,6 +61,22 @@ def test_no_picture_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         explanation_files(tmp_path / "a.png", paths("a.png"))
     with pytest.raises(InputError, match=r"a\.jpg\.png is a picture to predict"):
         explanation_files(Path(), paths("a.jpg", "a.jpg.png"))
+
+
+def test_only_an_explanation_is_overwritten(tmp_path: Path) -> None:
+    """As where the shell makes `--explain a.png b.png` of `--explain *.png`."""
+    photo, other, sheet = tmp_path / "a.png", tmp_path / "b.png", tmp_path / "why" / "b.png.png"
+    for path in (photo, other):
+        Image.new("RGB", (9, 9)).save(path)
+    with pytest.raises(InputError, match=r"a\.png is there, and no explanation; name another"):
+        explanation_files(photo, [other])
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    draw_explanation(sheet, pixels, {"layer4": np.zeros((4, 4))}, "b.png", "cat")
+    assert explanation_files(sheet, [other]) == [sheet]
+    assert explanation_files(sheet.parent, [other]) == [sheet]
+    sheet.write_bytes(b"a text")
+    with pytest.raises(InputError, match=r"b\.png\.png is there, and no explanation"):
+        explanation_files(sheet.parent, [other])
 
 
 @pytest.mark.parametrize("there", [False, True])
