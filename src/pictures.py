@@ -4,6 +4,9 @@ Nothing in a file is trusted: only plain picture formats are opened (EPS, for on
 and the header must promise a picture that fits the memory before any pixel is decoded.
 """
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,14 +25,50 @@ SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png"}
     | {".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
+# Kinds that are left out, told by their names alone: what a folder of photographs may hold too.
+UNREAD = frozenset(
+    {".arw", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".jxl", ".nef", ".orf", ".psd", ".raf"}
+    | {".rw2", ".svg"}
+)
 # 300 MB once decoded to RGB. Pillow's own limit would warn below it, without the file's name.
 MAX_PIXELS = 100_000_000
 Image.MAX_IMAGE_PIXELS = None
 BACKGROUND, WHITE = "white", 255
-BITS_PER_SAMPLE, PHOTOMETRIC, TILE_WIDTH, TILE_HEIGHT = 258, 262, 322, 323  # tags of TIFF files
+# Tags of TIFF files, and the bit of the first that marks a smaller copy of another image.
+SUBFILE, BITS_PER_SAMPLE, PHOTOMETRIC, TILE_WIDTH, TILE_HEIGHT = 254, 258, 262, 322, 323
+REDUCED = 1
 WHITE_IS_ZERO = 0
 # How far Pillow spreads the grey values of PNG files that have 2 and 4 bits.
 SPREAD = {"L;2": 85, "L;4": 17}
+
+
+class Pixels:
+    """How many pixels threads may decode at once.
+
+    While it is decoded, a picture takes 14 to 25 bytes a pixel, and the system ends a process that
+    takes too much memory without a word.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.free = most
+        self.turn = threading.Condition()
+
+    @contextmanager
+    def take(self, count: int) -> Iterator[None]:
+        """Wait until there is room for `count` pixels, which must be at most `most`."""
+        with self.turn:
+            self.turn.wait_for(lambda: count <= self.free)
+            self.free -= count
+        try:
+            yield
+        finally:
+            with self.turn:
+                self.free += count
+                self.turn.notify_all()
+
+
+# Together as many as the largest picture has: 2.5 GB at most.
+AT_ONCE = Pixels(MAX_PIXELS)
 
 
 class NoMemory(InputError):
@@ -67,18 +106,20 @@ def decode_picture(file: BinaryIO, name: str) -> Picture:
     Grey, palette, CMYK and 16-bit pictures become 8-bit RGB, an animation its first frame, and
     what is transparent lies on white. Colour profiles are not applied.
     Raises InputError naming `name` where it is empty, no picture, damaged, or above MAX_PIXELS,
-    and NoMemory where it is too large for the memory.
+    NoMemory where it is too large for the memory, and OSError where the system cannot read it.
     """
     if not file.read(1):
         raise InputError(f"{name}: is empty; save the picture again")
     file.seek(0)
     try:
         with Image.open(file, formats=FORMATS) as image:
-            check_size(image, name)
+            pixels = check_size(image, name)
+            check_content(image, name)
             spread_transparency(image)
-            image.load()
-            turn_upright(image)
-            picture = to_rgb(image, grey_bits(image, name), name)
+            with AT_ONCE.take(pixels):
+                image.load()
+                turn_upright(image)
+                picture = to_rgb(image, grey_bits(image, name), name)
             return WHITE - picture if is_negative(image) else picture
     except InputError:
         raise
@@ -89,14 +130,17 @@ def decode_picture(file: BinaryIO, name: str) -> Picture:
             f"{name}: is no picture of a kind that is read here ({', '.join(FORMATS)}); "
             "save it as PNG or JPEG"
         ) from error
-    # A decoder that is given a broken file can fail in any way.
+    # A decoder that is given a broken file can fail in any way. Only the system's own errors have a
+    # number: a disk that fails is no damage to the picture.
     except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
         why = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{name}: is damaged ({why}); save the picture again") from error
 
 
-def check_size(image: Image.Image, name: str) -> None:
-    """InputError where the header promises more than MAX_PIXELS."""
+def check_size(image: Image.Image, name: str) -> int:
+    """How many pixels are decoded; InputError where the header promises more than MAX_PIXELS."""
     width, height = image.size
     # A tile of a TIFF file is decoded whole, also where it is larger than the picture.
     tags = getattr(image, "tag_v2", {})
@@ -106,12 +150,33 @@ def check_size(image: Image.Image, name: str) -> None:
             f"{name}: has {width:,}×{height:,} pixels, more than {MAX_PIXELS:,} in all; "
             "make it smaller"
         )
+    return width * height
+
+
+def check_content(image: Image.Image, name: str) -> None:
+    """InputError where what would be decoded is not what the file shows."""
+    # Most cameras' raw files begin as a TIFF whose first image is a small preview.
+    if getattr(image, "tag_v2", {}).get(SUBFILE, 0) & REDUCED:
+        raise InputError(
+            f"{name}: shows a preview alone, as camera raw does; save it as PNG or JPEG"
+        )
+    # Pillow compares 8 of the 16 bits, and takes other colours for the transparent one.
+    if isinstance(image.info.get("transparency"), tuple) and kind_of(image) == "RGB;16B":
+        raise InputError(
+            f"{name}: has 16 bits per channel and a transparent colour, which 8 bits cannot tell "
+            "from others; save it with 8 bits"
+        )
+
+
+def kind_of(image: Image.Image) -> object:
+    """How the file holds its pixels, as Pillow names it; None where it does not say."""
+    tiles = getattr(image, "tile", [])
+    return tiles[0][-1] if tiles else None
 
 
 def spread_transparency(image: Image.Image) -> None:
     """Spread the one grey value that is transparent as Pillow spreads those of the pixels."""
-    clear, tiles = image.info.get("transparency"), getattr(image, "tile", [])
-    kind = tiles[0][-1] if tiles else None
+    clear, kind = image.info.get("transparency"), kind_of(image)
     if isinstance(clear, int) and isinstance(kind, str):
         image.info["transparency"] = clear * SPREAD.get(kind, 1)
 
@@ -158,11 +223,9 @@ def to_rgb(image: Image.Image, bits: int, name: str) -> Picture:
         if isinstance(clear, int):
             picture[values == clear] = WHITE
         return picture
-    if isinstance(clear, tuple) and max(clear) > WHITE:
-        raise InputError(
-            f"{name}: has 16 bits per channel and a transparent colour, which 8 bits cannot tell "
-            "from others; save it with 8 bits"
-        )
+    if image.mode == "La":
+        # Pillow converts this grey, which is multiplied by its opacity, to LA alone.
+        image = image.convert("LA")
     if image.has_transparency_data:
         opaque = Image.new("RGBA", image.size, BACKGROUND)
         image = Image.alpha_composite(opaque, image.convert("RGBA"))

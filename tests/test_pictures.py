@@ -1,8 +1,11 @@
 """Picture files of every kind are read as they look, or refused in a sentence with their name."""
 
+import errno
 import io
 import os
 import struct
+import threading
+import time
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as F
 
-from src.pictures import MAX_PIXELS, decode_picture, read_picture, to_square
+from src import pictures
+from src.pictures import FORMATS, MAX_PIXELS, Pixels, decode_picture, read_picture, to_square
 from src.pipeline.errors import InputError
 
 RED, GREEN, BLUE, GREY = (200, 30, 40), (20, 180, 60), (30, 60, 220), (90, 90, 90)
@@ -141,14 +145,15 @@ def test_a_tile_larger_than_its_picture_is_refused() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("kind", ["AVIF", "JPEG", "PNG", "TIFF", "WEBP"])
 def test_it_is_turned_as_opencv_turns_it(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options = {"quality": 95} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
+    # First: Pillow takes the orientation out of the EXIF data that it writes into an AVIF file.
+    jpeg = encoded(Image.fromarray(quarters()), "JPEG", exif=exif, quality=95).getvalue()
+    options = {"lossless": True} if kind == "WEBP" else {"quality": 95}
     seen = decoded(Image.fromarray(quarters()), kind, exif=exif, **options)
     assert seen.shape == ((60, 40, 3) if orientation > 4 else (40, 60, 3))
-    jpeg = encoded(Image.fromarray(quarters()), "JPEG", exif=exif, quality=95).getvalue()
     theirs = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB).astype(int)
     h, w = seen.shape[:2]
     for y, x in ((5, 5), (5, w - 5), (h - 5, 5), (h - 5, w - 5)):
@@ -214,7 +219,7 @@ def test_an_empty_file_is_called_empty() -> None:
     assert refusal(b"") == "holiday.png: is empty; save the picture again"
 
 
-@pytest.mark.parametrize("kind", ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"])
+@pytest.mark.parametrize("kind", FORMATS)
 def test_a_picture_that_is_cut_is_refused(kind: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
     content = encoded(Image.fromarray(noise), kind).getvalue()
@@ -225,7 +230,7 @@ def test_a_picture_that_is_cut_is_refused(kind: str) -> None:
 @given(st.data())
 def test_a_broken_file_gives_pixels_or_a_sentence(data: st.DataObject) -> None:
     """Bits are flipped anywhere; nothing but InputError may come out."""
-    kind = data.draw(st.sampled_from(["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"]))
+    kind = data.draw(st.sampled_from(FORMATS))
     exif = Image.Exif()
     exif[0x0112] = 6
     options = {} if kind in {"BMP", "GIF", "PPM"} else {"exif": exif}
@@ -357,8 +362,64 @@ def png(bits: int, colour: int, row: bytes, clear: bytes) -> bytes:
 
 def test_a_transparent_colour_of_16_bits_is_refused() -> None:
     """Pillow keeps 8 of them, and would take an opaque black for it."""
-    file = png(16, 2, bytes(6), struct.pack(">HHH", 256, 256, 256))
-    assert "has 16 bits per channel and a transparent colour" in refusal(file)
+    for clear in ((256, 256, 256), (0, 0, 0), (0, 0, 5)):
+        file = png(16, 2, bytes(6), struct.pack(">HHH", *clear))
+        assert "has 16 bits per channel and a transparent colour" in refusal(file)
+    seen = decode_picture(io.BytesIO(png(8, 2, bytes(6), struct.pack(">HHH", 0, 0, 0))), "it")
+    assert seen.tolist() == [[[255] * 3] * 2]
+
+
+def test_a_preview_alone_is_refused() -> None:
+    """As the first image of most cameras' raw files, which begin as TIFF files do."""
+    whole = {256: 1, 257: 1, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: 1}
+    assert decode_picture(io.BytesIO(tiff(b"\0", {254: 0} | whole)), "it").shape == (1, 1, 3)
+    said = "holiday.png: shows a preview alone, as camera raw does; save it as PNG or JPEG"
+    assert refusal(tiff(b"\0", {254: 1} | whole)) == said
+
+
+def test_grey_that_is_multiplied_by_its_opacity_lies_on_white() -> None:
+    """A TIFF whose extra sample is associated: grey 64 of opacity 128 is half of grey 128."""
+    size = {256: 1, 257: 1, 258: 8 | 8 << 16, 259: 1, 262: 1, 273: 8}
+    content = tiff(bytes([64, 128]), size | {277: 2, 278: 1, 279: 2, 338: 1})
+    # Two bit depths, of 16 bits each, lie in the value's four bytes.
+    depth = struct.pack("<HHII", 258, 4, 1, 8 | 8 << 16)
+    content = content.replace(depth, struct.pack("<HHII", 258, 3, 2, 8 | 8 << 16))
+    assert Image.open(io.BytesIO(content)).mode == "La"
+    (seen,) = decode_picture(io.BytesIO(content), "it")[0, :, 0]
+    assert abs(int(seen) - 191) <= 2
+
+
+def test_a_disk_that_fails_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(quarters()).save(tmp_path / "a.png")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(pictures, "check_size", fail)
+    with pytest.raises(InputError, match=r"a\.png: cannot be read \(Input/output error\)"):
+        read_picture(tmp_path / "a.png")
+
+
+def test_pictures_that_are_large_together_wait_for_each_other() -> None:
+    room, held, order = Pixels(10), threading.Event(), []
+
+    def read(count: int) -> None:
+        with room.take(count):
+            order.append(count)
+            held.wait(60)
+
+    first, second = (threading.Thread(target=read, args=[count]) for count in (6, 5))
+    first.start()
+    while not order:
+        time.sleep(0.001)
+    second.start()
+    with room.take(4):  # a small one need not wait
+        assert order == [6]
+    held.set()
+    first.join(60)
+    second.join(60)
+    assert order == [6, 5]
+    assert room.free == 10
 
 
 @pytest.mark.parametrize(

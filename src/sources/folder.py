@@ -21,8 +21,7 @@ from src.sources.tree import TEST, TRAIN, File, list_files, shown
 
 Image = NDArray[np.uint8]
 Picture = tuple[File, Image]
-# Threads. A picture of 100 megapixels takes 1.4 to 2.5 GB while it is read.
-READERS = min(8, os.cpu_count() or 1)
+READERS = min(8, os.cpu_count() or 1)  # threads; src/pictures.py bounds what they decode at once
 
 
 def load_folder(data: Data) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[str]]:
@@ -100,8 +99,12 @@ def read_alone(file: File) -> Image | InputError:
 
 def chosen_part(image: Image, test_share: float) -> str:
     """The part in which a picture is: `test_share` of all possible digests are test's."""
-    digest = hashlib.sha256(image.tobytes()).digest()
-    return TEST if int.from_bytes(digest[:8], "big") < test_share * 2**64 else TRAIN
+    return TEST if int.from_bytes(key_of(image)[:8], "big") < test_share * 2**64 else TRAIN
+
+
+def key_of(image: Image) -> bytes:
+    """The same for two pictures of the same pixels."""
+    return hashlib.sha256(image.tobytes()).digest()
 
 
 def check_parts(
@@ -126,7 +129,7 @@ def report_contradictions(pictures: Sequence[Picture]) -> None:
     twice = [
         (file, other)
         for file, image in pictures
-        if (other := first.setdefault(image.tobytes(), file)).name != file.name
+        if (other := first.setdefault(key_of(image), file)).name != file.name
     ]
     for file, other in twice:
         print(f"{shown(file.path)}: is also a picture of another class ({shown(other.path)})")
@@ -140,9 +143,9 @@ def report_contradictions(pictures: Sequence[Picture]) -> None:
 
 def report_duplicates(parts: dict[str, list[Picture]]) -> None:
     """Print each test picture that is, in 32×32 pixels, also a training picture."""
-    trained = {image.tobytes(): file.path for file, image in parts[TRAIN]}
+    trained = {key_of(image): file.path for file, image in parts[TRAIN]}
     twice = [(file.path, trained[key]) for file, image in parts[TEST]
-             if (key := image.tobytes()) in trained]  # fmt: skip
+             if (key := key_of(image)) in trained]  # fmt: skip
     for path, other in twice:
         print(f"{shown(path)}: is also a training picture ({shown(other)})", flush=True)
     if twice:

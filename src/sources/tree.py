@@ -58,6 +58,11 @@ def files_in(root: Path, part: str) -> list[File]:
     for folder in folders_in(root):
         name = normalize("NFC", folder.name)  # Macs part é into e and an accent
         paths = [path for path in entries(folder) if path.name.lower() not in DROPPINGS]
+        faults += [
+            f"{shown(path)}: has a name that is not UTF-8, which DVC cannot keep; rename it"
+            for path in paths
+            if not is_utf8(path.name)
+        ]
         if name in found:
             faults.append(f"{shown(folder)}: another folder has the same name; rename one")
         elif inner := folders_in(folder):
@@ -97,6 +102,11 @@ def entries(folder: Path) -> list[Path]:
 
 def is_left_out(name: str) -> bool:
     return name.startswith(".") or name.endswith(EDITORS)
+
+
+def is_utf8(name: str) -> bool:
+    """Python stands surrogates in for bytes that are none."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def check_classes(root: Path, files: list[File], parts: Sequence[str]) -> None:

@@ -25,7 +25,6 @@ def test_shapes_and_types():
 
 
 def test_class_names_are_ten_single_words():
-    # The reader of classes.txt splits it at white space.
     assert len(set(CLASSES)) == 10
     assert " ".join(CLASSES).split() == list(CLASSES)
 

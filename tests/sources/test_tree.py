@@ -116,6 +116,15 @@ def test_a_link_to_a_class_is_refused(tmp_path: Path) -> None:
         list_files(root)
 
 
+def test_a_file_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    """DVC keeps names in a data base that has UTF-8 alone, and would fail after the stage."""
+    root = grow(tmp_path, "cat/a.png", "dog/b.png")
+    with open(os.fsencode(root / "dog") + b"/M\xf6nch.png", "wb"):
+        pass
+    with pytest.raises(InputError, match=r"dog/M\\udcf6nch\.png: has a name that is not UTF-8"):
+        list_files(root)
+
+
 def test_faults_of_a_kind_are_all_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = grow(tmp_path, "ape/", "bee/old/a.png", "cat/a.png", "dog/")
     with pytest.raises(InputError, match=r"/dog: holds no picture"):
