@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent
 
 
 def read_recipe(name: str) -> dict[str, Any]:
-    values: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    values: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     return values
 
 
@@ -85,7 +85,7 @@ def check_params(recipe: dict[str, Any], name: str) -> None:
     except InputError:
         return  # not a git repository: dvc says so itself
     try:
-        found = yaml.safe_load(Path("params.yaml").read_text())
+        found = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         sys.exit(f"error: params.yaml cannot be read ({' '.join(str(error).split())})")
     committed = parse_committed(last)
@@ -95,7 +95,7 @@ def check_params(recipe: dict[str, Any], name: str) -> None:
             "values; commit them if they are your own edit, else bring the commit's back with "
             "`git checkout HEAD -- params.yaml dvc.lock metrics`"
         )
-    changed = git(Path(), "diff", "--name-only", "HEAD", "--", "dvc.lock")
+    changed = git(Path(), "diff", "--name-only", "--diff-filter=d", "HEAD", "--", "dvc.lock")
     if changed and found == committed:
         sys.exit(
             "error: dvc.lock has a run that is not committed, which would be lost when you go back "

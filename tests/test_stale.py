@@ -170,6 +170,10 @@ def test_a_folder_that_a_parameter_names_is_read(
     (tmp_path / "my cats/two.png").write_text("another")
     with pytest.raises(InputError, match=r"it ran: my cats/two\.png;"):
         stage.check_unchanged("download", before)
+    # YAML 1.1 would take it for true; DVC and the stages do not.
+    (tmp_path / "my cats").rename(tmp_path / "on")
+    (tmp_path / "params.yaml").write_text("data: {folder: on}\n")
+    assert "on/one.png" in stage.read_inputs("download")
     del values["data"]["folder"]
     write_params(tmp_path, values)
     with pytest.raises(InputError, match=r"cannot be read \('folder'\)"):

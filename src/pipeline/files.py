@@ -19,6 +19,9 @@ ADVICE = {
     errno.ENOSPC: FULL, errno.EDQUOT: FULL,
     errno.EACCES: REFUSED, errno.EPERM: REFUSED, errno.EROFS: REFUSED,
     errno.EISDIR: "a folder has this name; name another file, or remove the folder",
+    errno.EEXIST: "a file has the name of the folder; name another place",
+    errno.ENOTDIR: "a file has the name of the folder; name another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
 }  # fmt: skip
 
 

@@ -83,7 +83,9 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
     if values is None:
-        raise InputError(f"{path}: is empty; `git checkout {path}` brings the last commit's back")
+        raise InputError(
+            f"{path}: is empty; `git checkout HEAD -- {path}` brings the last commit's back"
+        )
     try:
         return Params.model_validate(values)
     except ValidationError as error:

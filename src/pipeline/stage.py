@@ -22,7 +22,7 @@ from src.pipeline.errors import InputError
 from src.pipeline.files import sha256_file
 from src.pipeline.lock import NOTHING, read_lock
 from src.pipeline.params import Params
-from src.pipeline.read_params import load_params
+from src.pipeline.read_params import Loader, load_params
 from src.pipeline.stop import Stopped, end_with_dvc
 
 Inputs = dict[str, Any]
@@ -68,7 +68,8 @@ def read_inputs(name: str) -> Inputs:
     """
     try:
         stage = yaml.safe_load(paths.PIPELINE.read_text(encoding="utf-8"))["stages"][name]
-        params = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))
+        # As DVC and load_params read it: `on` is a folder's name, not true.
+        params = Loader(paths.PARAMS.read_text(encoding="utf-8")).get_single_data()
         files = [file for dep in stage["deps"] for file in files_of(filled_in(dep, params))]
         inputs: Inputs = {str(file): sha256_file(file) for file in files}
         for key in stage["params"]:

@@ -55,9 +55,14 @@ def test_a_full_disk_leaves_the_old_file(
 def test_a_file_where_the_folder_should_be(writer: str, tmp_path: Path) -> None:
     """As a read-only folder, but root may write into those."""
     (tmp_path / "folder").write_bytes(b"")
-    with pytest.raises(InputError, match=r"folder/file: cannot be written"):
+    with pytest.raises(InputError, match=r"folder/file: cannot be written .*; a file has the name"):
         WRITERS[writer](tmp_path / "folder" / "file")
     assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot be written .*too long\); choose a shorter name"):
+        write_bytes(tmp_path / ("a" * 300), b"new")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes into read-only folders")
