@@ -64,9 +64,15 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         raise NoTemperature("are too well classified: it would be below 0.05")
     best = minimize_scalar(loss, bounds=(COLDEST, HOTTEST), method="bounded").x
     if (error := standard_error(logits, best)) > MAX_ERROR:
-        needed = float(f"{len(labels) * (error / MAX_ERROR) ** 2:.2g}")
+        needed = round_up(len(labels) * (error / MAX_ERROR) ** 2)
         raise NoTemperature(f"are too few: for this network it takes about {needed:,.0f}")
     return float(np.exp(best))
+
+
+def round_up(number: float) -> float:
+    """To two significant digits: 1,040 to 1,100."""
+    step = 10.0 ** (math.floor(math.log10(number)) - 1)
+    return math.ceil(number / step) * step
 
 
 def slope(logits: Tensor, labels: Tensor, log_temperature: float) -> float:

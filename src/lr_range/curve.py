@@ -20,7 +20,7 @@ from src.lr_range.trend import (
 )
 
 # A fall is believed when it exceeds this fraction of the starting loss and this many deviations
-# of the step noise (more where points are few): at most 1 in 100 flat noisy curves passes.
+# of the step noise (more where points are few): of flat noisy curves at most 3 in 100 pass.
 MIN_FALL_OF_START = 0.01
 MIN_FALL_IN_NOISE = 3.0
 # A fall that ends with the range is taken for cut off if, over the last half of its width, it still

@@ -19,6 +19,7 @@ from src.evaluation.calibration import (
     calibrate_adaptively,
     class_errors,
     fit_temperature,
+    round_up,
     slope,
     standard_error,
 )
@@ -195,6 +196,12 @@ def test_how_many_images_it_takes_is_said() -> None:
         fit_temperature(*calibrated(10, 1))
     assert str(why.value) == "are too few: for this network it takes about 16"
     assert 0.5 < fit_temperature(*calibrated(30, 1)) < 2
+
+
+def test_so_many_images_are_enough() -> None:
+    """Rounded up: 1,045 are not "about 1,000" where there are 1,040."""
+    numbers = (15.01, 16.0, 99.2, 100.0, 1045.0, 3.0)
+    assert [round_up(number) for number in numbers] == [16, 16, 100, 100, 1100, 3]
 
 
 def test_slope_and_standard_error_are_those_of_the_loss() -> None:

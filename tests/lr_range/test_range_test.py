@@ -245,5 +245,5 @@ def test_a_useless_range_tells_no_rate(data: TrainingData) -> None:
     wanted = params(exponential={"start_lr": 1e-9, "end_lr": 1e-8}, num_iter=20)
     found = searched(TinyNet(), data, wanted)
     assert found.rates == {}
-    assert found.fault.startswith(("the loss is flat: ", "the loss rises: "))
+    assert found.fault.startswith("the loss is flat: ")
     assert len(found.losses) == 20
