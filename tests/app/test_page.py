@@ -40,6 +40,8 @@ window.fetch = async (address, ...words) => address === "about"
   ? { json: async () => ({ classes: ["ant", "bee"], caveat: "Not calibrated.", max_bytes: 9e6 }) }
   : first(address, ...words);"""
 # A chosen file waits in window.chosen, before the page sees it.
+# What the page has asked the server for.
+ASKED = "return performance.getEntriesByType('resource').map((each) => each.name)"
 KEEP = """
 window.addEventListener("change", (event) => {
   event.stopImmediatePropagation();
@@ -128,6 +130,7 @@ def test_too_large_a_file_is_not_even_sent(page: Page, tmp_path: Path) -> None:
     page.drop(tmp_path / "film.png")
     page.wait(lambda: page.text("error"))
     assert page.text("error") == "film.png: has more than 0 MB; make it smaller"
+    assert f"{page.url}predict" not in page.window.execute_script(ASKED)
 
 
 def test_a_file_that_is_gone_is_told_as_such(page: Page, photos: Path, tmp_path: Path) -> None:
@@ -153,9 +156,7 @@ def test_a_picture_that_is_dropped_meanwhile_waits(page: Page, photos: Path) -> 
     assert page.text("status") == "Looking at a.png …, then at c.webp."
     page.window.execute_script("window.release()")
     page.wait(lambda: page.text("said").startswith("c.webp: "))
-    asked = page.window.execute_script(
-        "return performance.getEntriesByType('resource').map((each) => each.name)"
-    )
+    asked = page.window.execute_script(ASKED)
     assert asked.count(f"{page.url}predict") == 2
 
 
@@ -258,9 +259,7 @@ def test_nothing_leaves_the_machine_and_no_rule_is_broken(page: Page, photos: Pa
     page.drop(photos / "a.png")
     page.wait(lambda: page.at("result").is_displayed())
     page.shown()
-    asked = page.window.execute_script(
-        "return performance.getEntriesByType('resource').map((each) => each.name)"
-    )
+    asked = page.window.execute_script(ASKED)
     assert f"{page.url}predict" in asked
     assert all(address.startswith((page.url, "data:")) for address in asked)
     assert [entry["message"] for entry in page.window.get_log("browser")] == []
