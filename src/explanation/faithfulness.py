@@ -67,8 +67,8 @@ def measure(
         return Faithfulness(0, [], [])
     draws = np.random.default_rng(SEED)
     chosen = others_of_class(predicted, rows, others, SEED)
-    maps = own_and_others(trained, list(sizes), test, predicted, rows, chosen, method)
     with memory_for(f"faithfulness of {len(rows):,} images", MEND):
+        maps = own_and_others(trained, list(sizes), test, predicted, rows, chosen, method)
         images, trial = prepare(trained, test.images[rows], predicted[rows], draws)
         curves = curves_by_layer(maps, sizes, images, trial, draws)
     points = [point for name, each in curves.items() for point in points_of(name, each)]

@@ -104,7 +104,10 @@ def grad_cam(
             raise ValueError(f"targets must be class indices from 0 to {logits.shape[1] - 1}")
         # No image's score depends on another's, so one backward pass serves the batch.
         score = logits.gather(1, targets[:, None]).sum()
-        gradients = torch.autograd.grad(score, [outputs[name] for name in layers])
+        # A head beside the one that is used, say, has no part in the score.
+        gradients = torch.autograd.grad(
+            score, [outputs[name] for name in layers], allow_unused=True, materialize_grads=True
+        )
     cams = {}
     for name, gradient in zip(layers, gradients, strict=True):
         features = outputs[name].detach().float()

@@ -26,8 +26,11 @@ def map_layers(model: nn.Module) -> list[str]:
 
 
 def has_maps(shape: torch.Size) -> bool:
-    """Whether an output is (B, C, H, W) with more than one pixel."""
-    return len(shape) == 4 and shape[2] * shape[3] > 1
+    """Whether an output is (B, C, H, W) with more than one pixel.
+
+    The images are square, so their maps are; (B, H, W, C), as within a ConvNeXt, is not.
+    """
+    return len(shape) == 4 and shape[2] == shape[3] > 1
 
 
 @torch.no_grad()

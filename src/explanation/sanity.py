@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from torch import nn
 
 from src.explanation.controls import Indices, Maps
+from src.explanation.layers import output_shapes
 from src.explanation.leads import mean_and_error
 from src.explanation.maps import maps_of
 from src.network.weights import Trained
@@ -59,9 +60,10 @@ def cascade_correlations(
     """
     before = maps_of(trained, layers, images, targets, method)
     found = {(0, LEARNED, name): [compare(before[name], before[name])] * DRAWS for name in layers}
+    parts = parts_of(trained.model)
     for draw in progress(range(DRAWS), "draws of the weights"):
         fresh = untrained(SEED + draw)
-        for step, (part, model) in enumerate(cascade(trained.model, fresh), 1):
+        for step, (part, model) in enumerate(cascade(trained.model, fresh, parts), 1):
             after = maps_of(replace(trained, model=model), layers, images, targets, method)
             for name in layers:
                 place = found.setdefault((step, part, name), [])
@@ -69,14 +71,23 @@ def cascade_correlations(
     return [check(*place, draws) for place, draws in found.items()]
 
 
-def cascade(model: nn.Module, fresh: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def parts_of(model: nn.Module) -> list[str]:
+    """The modules directly in the network that have weights, from the first that ends to the last.
+
+    model: in evaluation mode. A part that the network does not use counts as first.
+    """
+    parts = [name for name, part in model.named_children() if any(True for _ in part.parameters())]
+    return list(output_shapes(model, parts))
+
+
+def cascade(
+    model: nn.Module, fresh: nn.Module, parts: Sequence[str]
+) -> Iterator[tuple[str, nn.Module]]:
     """The network with its last part's weights taken from `fresh`, then with the one before too, …
 
-    Parts are the modules directly in the network that have weights; what weights the network has
-    beside them go with the last step. `model` stays as it is.
+    What weights the network has beside its parts go with the last step. `model` stays as it is.
     """
     changed = copy.deepcopy(model)
-    parts = [name for name, part in model.named_children() if any(True for _ in part.parameters())]
     for name in reversed(parts):
         whole = name == parts[0]
         into, taken = (each if whole else each.get_submodule(name) for each in (changed, fresh))

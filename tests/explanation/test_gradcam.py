@@ -110,3 +110,24 @@ def test_frozen_models_and_no_grad_are_fine(images: torch.Tensor) -> None:
     with torch.no_grad():
         found = grad_cam(model.requires_grad_(False), LAYERS, images, targets)
     assert all(torch.equal(expected[name], found[name]) for name in LAYERS)
+
+
+class TwoHeads(nn.Module):
+    """One head's output is thrown away, as those of auxiliary losses are in evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.beside = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.beside(images)
+        logits: torch.Tensor = self.used(images).mean((2, 3))
+        return logits
+
+
+def test_a_layer_that_the_logits_do_not_use_is_no_evidence(images: torch.Tensor) -> None:
+    cams = grad_cam(
+        TwoHeads().eval(), ["used", "beside"], images, torch.zeros(4, dtype=torch.int64)
+    )
+    assert cams["used"].any()
+    assert not cams["beside"].any()

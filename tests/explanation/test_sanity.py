@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
-from torch import nn
+from torch import Tensor, nn
 
 from src.data.normalize import Normalize
 from src.explanation.sanity import (
@@ -16,6 +16,7 @@ from src.explanation.sanity import (
     cascade,
     cascade_correlations,
     check,
+    parts_of,
     rank_correlations,
 )
 from src.network.blocks import ResNet
@@ -67,7 +68,7 @@ def test_each_draw_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Non
 
     def counted(seed: int) -> nn.Module:
         seeds.append(seed)
-        return nn.Sequential(nn.Linear(1, 1))
+        return nn.Sequential(nn.Conv2d(3, 1, 1))
 
     monkeypatch.setattr("src.explanation.maps.grad_cam", lambda *_: {"0": torch.zeros(4, 32, 32)})
     trained = Trained(counted(0), NORMALIZE, "fp32")
@@ -95,7 +96,7 @@ def test_parts_are_drawn_anew_from_the_top_and_the_network_stays() -> None:
         model.fc.bias.fill_(3.0)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     fresh, names = untrained(1).state_dict(), []
-    for name, changed in cascade(model, untrained(1)):
+    for name, changed in cascade(model, untrained(1), parts_of(model)):
         names.append(name)
         for key, tensor in changed.state_dict().items():
             redrawn = key.split(".")[0] in names
@@ -122,12 +123,29 @@ class Scaled(nn.Module):
 
 def test_no_weight_of_any_kind_stays_as_trained() -> None:
     steps = []
-    for name, changed in cascade(Scaled(1.0), Scaled(2.0)):
+    for name, changed in cascade(Scaled(1.0), Scaled(2.0), ["block", "head"]):
         state = changed.state_dict()
         steps.append(
             (name, sorted({key.split(".")[0] for key in state if (state[key] == 2).all()}))
         )
     assert steps == [("head", ["head"]), ("block", ["block", "head", "token"])]
+
+
+class HeadFirst(nn.Module):
+    """A network whose author named its head before its body, and a part that is never used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.spare = nn.Linear(3, 2), nn.Linear(1, 1)
+        self.body = nn.Conv2d(3, 3, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.body(images).mean((2, 3)))
+        return logits
+
+
+def test_the_last_part_is_the_one_that_ends_last() -> None:
+    assert parts_of(HeadFirst().eval()) == ["spare", "body", "head"]
 
 
 def test_grad_cam_depends_on_the_weights(model: ResNet) -> None:
@@ -178,7 +196,7 @@ def test_images_without_evidence_are_counted(
 
 def test_the_maps_that_lose_their_evidence_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the maps after the draw that are told of, and a map is lost when all of it is zero."""
-    network = nn.Sequential(nn.Linear(1, 1))
+    network = nn.Sequential(nn.Conv2d(3, 1, 1))
 
     def until_drawn(model: nn.Module, *args: Sequence[str]) -> dict[str, torch.Tensor]:
         (cams,) = brightness(model, *args).values()
@@ -188,7 +206,7 @@ def test_the_maps_that_lose_their_evidence_are_counted(monkeypatch: pytest.Monke
     monkeypatch.setattr("src.explanation.maps.grad_cam", until_drawn)
     before, after = cascade_correlations(
         Trained(network, NORMALIZE, "fp32"),
-        lambda _: nn.Sequential(nn.Linear(1, 1)),
+        lambda _: nn.Sequential(nn.Conv2d(3, 1, 1)),
         ["0"],
         IMAGES,
         LABELS,
