@@ -1,16 +1,17 @@
 """A sheet of training images, each beside what augmentation makes of it."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 from matplotlib.figure import Figure
 
-from src.figures.style import Picture, drawn, enlarge, new_sheet, picture, words
-from src.figures.text import drawable
-from src.figures.words import short
+from src.figures.style import LOOK, Picture, drawn, enlarge, new_sheet, picture, words
+from src.figures.text import drawable, text_width
+from src.figures.words import short_names
 
 # Sizes are in pixels; each pixel of an image becomes SCALE × SCALE pixels.
 SCALE = 4
-MARGIN, LETTER, HEADER, GAP = 30, 14, 120, 10
+MARGIN, HEADER, GAP = 30, 120, 10
 
 
 def build_augmentation(
@@ -20,11 +21,11 @@ def build_augmentation(
 
     originals: (R, H, W, 3); draws: (R, K, H, W, 3); labels: (R,); classes: all names, by label.
     """
-    shown = drawable(classes)
-    names = [short(shown[label]) for label in labels]
+    shown = short_names(drawable(classes))
+    names = [shown[label] for label in labels]
     rows, columns, height, width = draws.shape[:4]
     step_x, step_y = SCALE * width + GAP, SCALE * height + GAP
-    left = MARGIN + LETTER * max(map(len, names)) + GAP
+    left = MARGIN + math.ceil(max(text_width(name, LOOK["font.size"]) for name in names)) + GAP
     first_draw = left + step_x + 2 * GAP
     figure = new_sheet(
         max(first_draw + columns * step_x - GAP + MARGIN, 750), HEADER + rows * step_y + MARGIN

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from src.evaluation.interval import wilson
 from src.figures.style import INK, VERMILLION, drawn, new_figure, percent, thousands
 from src.figures.text import drawable
-from src.figures.words import short
+from src.figures.words import short_names
 
 if TYPE_CHECKING:
     # This name serves only as a type, so figures need no torch.
@@ -47,7 +47,7 @@ def build_confusion(counts: NDArray[np.int64], names: Sequence[str]) -> Figure:
     bar.set_label("share of the actual class")
     if cell >= ROOM_FOR_COUNT:
         write_counts(axes, counts, shares)
-    name_cells(axes, [short(name) for name in drawable(names)], cell)
+    name_cells(axes, short_names(drawable(names)), cell)
     right, total = int(counts.trace()), int(counts.sum())
     low, high = wilson(right, total)
     title = (
@@ -93,7 +93,7 @@ def build_classes(rows: Sequence[ClassRow]) -> Figure:
     figure = new_figure(8, 1.6 + 0.36 * len(rows))
     axes = figure.subplots()
     names = [row.name for row in rows]
-    shown = dict(zip(names, drawable(names), strict=True))
+    shown = dict(zip(names, short_names(drawable(names)), strict=True))
     rows = sorted(rows, key=lambda row: -1 if row.f1 is None else row.f1)
     scores = [(row.precision, row.recall, row.f1) for row in rows]
     precision, recall, f1 = np.array(scores, np.float64).T  # None becomes NaN
@@ -108,7 +108,7 @@ def build_classes(rows: Sequence[ClassRow]) -> Figure:
     for place, score in zip(places, f1, strict=True):
         text = "none" if np.isnan(score) else f"{score:.3f}"
         axes.text(1.03, float(place), text, va="center", fontsize=9)
-    axes.set_yticks(places, [short(shown[row.name]) for row in rows])
+    axes.set_yticks(places, [shown[row.name] for row in rows])
     axes.set(
         title="Scores by class, with F1 at the right", xlim=(0, 1.02), ylim=(-0.6, len(rows) - 0.4)
     )

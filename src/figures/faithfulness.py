@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from src.explanation.sanity import Check
 
 OWN = "own map"
+LEVEL_NAMES = 9  # so many names of parts fit beside each other
 NOTHING = (
     "Faithfulness was not measured: no two test images have the same predicted class.\n"
     "Use more test images."
@@ -163,6 +164,8 @@ def build_sanity(checks: Sequence[Check]) -> Figure:
     steps = dict.fromkeys((each.step, each.redrawn) for each in checks)
     names = [short(name) if step == 0 else f"+ {short(name)}" for step, name in steps]
     below.set_xticks([step for step, _ in steps], names)
+    if len(steps) > LEVEL_NAMES:
+        below.tick_params(axis="x", rotation=45)
     below.set_xlabel("drawn anew, five times (points: means; bars: one standard error)")
     return figure
 

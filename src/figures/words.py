@@ -1,5 +1,8 @@
 """Names in the little room that they have."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 
 def short(name: str, length: int = 16) -> str:
     """The name, of at most `length` letters; an ellipsis stands for the middle of a long one.
@@ -10,3 +13,10 @@ def short(name: str, length: int = 16) -> str:
         return name
     tail = (length - 1) // 2
     return f"{name[: length - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """The names of all classes, each short; where that makes two the same, by their numbers."""
+    cut = [short(name) for name in names]
+    count = Counter(cut)
+    return [name if count[name] == 1 else f"class {label}" for label, name in enumerate(cut)]

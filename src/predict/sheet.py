@@ -65,7 +65,8 @@ def build_explanation(image: Picture, cams: Mapping[str, Cam], title: str, name:
     height, width = image.shape[:2]
     column, gap, line = max(width, SMALL), max(8, width // 50), max(24, width // 20)
     said = {layer: layer if cam.any() else f"{layer}: none" for layer, cam in cams.items()}
-    head = header(title, name, ["picture", *said.values()], column, gap, line)
+    meaning = f"low to high evidence for {short(name)}" if cams else ""
+    head = header(title, meaning, ["picture", *said.values()], column, gap, line)
     sheet = np.full((len(head) + height + gap, head.shape[1], 3), WHITE, np.uint8)
     sheet[: len(head)] = head
     for place, cam in enumerate([None, *cams.values()]):
@@ -76,11 +77,12 @@ def build_explanation(image: Picture, cams: Mapping[str, Cam], title: str, name:
 
 
 def header(
-    title: str, name: str, columns: Sequence[str], column: int, gap: int, line: int
+    title: str, meaning: str, columns: Sequence[str], column: int, gap: int, line: int
 ) -> Picture:
-    """The lines above the pictures: the title, the meaning of the colours, each column's name.
+    """The lines above the pictures: the title, the colours and their meaning, each column's name.
 
-    column, gap, line: widths of the columns and between them, and the lines' height, in pixels.
+    meaning: empty where there is no map, and then the colours are left out; column, gap, line:
+    widths of the columns and between them, and the lines' height, in pixels.
     """
     width = gap + len(columns) * (column + gap)
     points = line * 72 / DPI * 0.7
@@ -90,10 +92,17 @@ def header(
         sheet = new_sheet(width, 4 * line)
         title = fit(title, width - 2 * gap, points * 1.2)
         words(sheet, title, gap, line // 4, size=points * 1.2)
-        picture(sheet, ramp, gap, 7 * line // 4)
+        if meaning:
+            picture(sheet, ramp, gap, 7 * line // 4)
         after = gap + ramp.shape[1] + line // 4
-        text = fit(f"low to high evidence for {short(name)}", width - after - gap, points)
-        words(sheet, text, after, 2 * line, size=points, va="center")
+        words(
+            sheet,
+            fit(meaning, width - after - gap, points),
+            after,
+            2 * line,
+            size=points,
+            va="center",
+        )
         for place, text in enumerate(columns):
             left = gap + place * (column + gap)
             heading = fit(short(text), column, points)

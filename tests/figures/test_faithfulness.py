@@ -98,6 +98,19 @@ def test_the_legend_of_the_sanity_check_covers_no_data() -> None:
     assert figure.axes[1].get_ylim() == (0, 5)
 
 
+def test_the_names_of_many_parts_are_whole_and_apart() -> None:
+    parts = [
+        LEARNED,
+        "fc",
+        *(f"inception{part}" for part in ["5b", "5a", "4e", "4d", "4c", "4b", "4a", "3b", "3a"]),
+    ]
+    rows = [
+        Check(step, part, "inception5b", 1 / (1 + step), 0.02, 40, 0.1)
+        for step, part in enumerate(parts)
+    ]
+    assert unreadable(figures.build_sanity(rows)) == []
+
+
 def test_the_sanity_check_says_how_often_it_draws() -> None:
     """In words, as figures import no explanation."""
     assert DRAWS == 5

@@ -7,7 +7,7 @@ import matplotlib
 
 from src.figures import evaluate
 from src.figures.style import look, new_sheet, plain
-from src.figures.words import short
+from src.figures.words import short, short_names
 from tests.conftest import ROOT, run
 from tests.figures.reading import IMAGES, scored, unreadable
 
@@ -55,6 +55,13 @@ def test_a_long_name_keeps_the_ends_that_tell_it_apart() -> None:
     names = {short(f"Genus species {number:03}") for number in range(256)}
     assert len(names) == 256
     assert {len(name) for name in names} == {16}
+
+
+def test_two_classes_never_have_one_name() -> None:
+    warblers = ["black-throated blue warbler", "black-throated green warbler"]
+    assert short(warblers[0]) == short(warblers[1])
+    names = ["cat", *warblers, "a_long_name_of_its_own"]
+    assert short_names(names) == ["cat", "class 1", "class 2", "a_long_n…its_own"]
 
 
 def test_a_stage_can_draw_when_it_is_started_from_jupyter() -> None:
