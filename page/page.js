@@ -42,7 +42,13 @@ const options = (width) => ({
   actions: { export: true, source: false, compiled: false, editor: false },
   config: {
     font: "system-ui, sans-serif",
-    axis: { labelFontSize: 12, titleFontSize: 13, labelSeparation: 5 },
+    axis: {
+      labelFontSize: 12,
+      titleFontSize: 13,
+      labelSeparation: 5,
+      labelOverlap: true, // names that would lie over each other are left out
+      labelLimit: Math.max(180, width / 3),
+    },
     header: { labelFontSize: 12, title: null },
     legend: {
       orient: "bottom",
@@ -65,7 +71,7 @@ function element(name, content = "", attributes = {}) {
 }
 
 function readChart(div, spec, rank) {
-  const title = spec.title?.text || div.id.replaceAll("_", " ");
+  const title = [spec.title?.text || div.id.replaceAll("_", " ")].flat().join(" ");
   return { key: title.toLowerCase(), title, spec, rank };
 }
 
@@ -102,20 +108,21 @@ function place(charts, pictures) {
   return [...charts, ...pictures].sort(byPlace);
 }
 
-function picture({ title, images, alone }) {
-  const revisions = element("div", "", { className: "revisions" });
+function picture({ title, images, alone }, revisions) {
+  const named = revisions > 1;
+  const row = element("div", "", { className: "revisions" });
   for (const [revision, src] of images) {
     // A tap on a picture opens it alone, so that it can be made larger.
     const img = element("img", "", { src, alt: `${title} (${revision})` });
     img.onload = () => {
       const wide = images.length > 1 || alone || img.naturalWidth > 1600;
-      revisions.parentElement.classList.toggle("wide", wide);
+      row.parentElement.classList.toggle("wide", wide);
     };
     const link = element("a", img, { href: src });
-    revisions.append(element("div", link));
-    if (revision !== "workspace" || images.length > 1) link.before(revision);
+    row.append(element("div", link));
+    if (revision !== "workspace" || named) link.before(revision);
   }
-  return revisions;
+  return row;
 }
 
 // The name of a lone revision says nothing. Lines are told apart by their dashes.
@@ -133,10 +140,10 @@ function tidyLegends(spec, revisions) {
 
 // A chart takes the width that there is. Panels side by side stand one below the other where they
 // would be too small, and a chart of named rows is so high that the names can be read.
-function fit(spec, width) {
+function fit(spec, width, revisions) {
   const rows = spec.data?.values ?? [];
   const count = (field) => new Set(rows.map((row) => row[field])).size;
-  tidyLegends(spec, count("rev"));
+  tidyLegends(spec, revisions);
   const column = spec.facet?.column ?? spec.encoding?.column;
   if (column?.field) {
     const stacked = spec.facet && !spec.facet.row?.field && 250 * count(column.field) > width;
@@ -145,17 +152,17 @@ function fit(spec, width) {
     for (const view of spec.spec?.layer ?? [spec]) if ("width" in view) view.width = size;
   } else if ("width" in spec) {
     const { y } = spec.encoding ?? {};
-    if (y?.type === "nominal") spec.height = Math.max(spec.height, 18 * count(y.field) + 80);
+    if (y?.type === "nominal") spec.height = Math.max(spec.height, Math.max(18, 6 * count("rev")) * count(y.field) + 80);
     spec.width = "container";
     spec.autosize = { type: "fit", contains: "padding" };
   }
 }
 
-async function draw(box, spec) {
+async function draw(box, spec, revisions) {
   box.ariaBusy = "true";
   try {
     delete spec.title;
-    fit(spec, box.clientWidth);
+    fit(spec, box.clientWidth, revisions);
     await embed(box, spec, options(box.clientWidth));
   } catch (error) {
     console.error(error);
@@ -164,8 +171,16 @@ async function draw(box, spec) {
   box.ariaBusy = "false";
 }
 
-function show(item) {
-  const content = item.spec ? element("div") : picture(item);
+// How many revisions the page shows. A chart may have the data of one of them alone.
+function countRevisions(items) {
+  const names = items.flatMap(({ spec, images }) =>
+    spec ? (spec.data?.values ?? []).map((row) => row.rev) : images.map(([revision]) => revision),
+  );
+  return new Set(names.filter(Boolean)).size;
+}
+
+function show(item, revisions) {
+  const content = item.spec ? element("div") : picture(item, revisions);
   const className = item.paired ? "paired" : "";
   const figure = element("figure", element("figcaption", item.title), { className });
   figure.append(content);
@@ -179,6 +194,7 @@ function arrange() {
   const charts = drawn.map(([div, spec], rank) => readChart(div, spec, rank));
   const pictures = [...main.querySelectorAll("div:has(> p):has(img)")].filter((div) => div.id);
   const items = place(charts, pictures.map(readPicture));
+  const revisions = countRevisions(items);
   const nav = element("nav");
   main.replaceChildren(nav);
   for (const [heading] of new Map(TOPICS)) {
@@ -187,9 +203,9 @@ function arrange() {
     const section = element("section", element("h2", heading), { id: heading });
     nav.append(element("a", heading, { href: `#${heading}` }));
     main.append(section);
-    for (const item of here) section.append((item.figure = show(item)));
+    for (const item of here) section.append((item.figure = show(item, revisions)));
   }
-  for (const { spec, figure } of items) if (spec) draw(figure.lastChild, spec);
+  for (const { spec, figure } of items) if (spec) draw(figure.lastChild, spec, revisions);
 }
 
 document.addEventListener("DOMContentLoaded", arrange);

@@ -25,19 +25,13 @@ SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png"}
     | {".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
-# Kinds that are left out, told by their names alone: what a folder of photographs may hold too.
-UNREAD = frozenset(
-    {".arw", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".jxl", ".nef", ".orf", ".psd", ".raf"}
-    | {".rw2", ".svg"}
-)
 # 300 MB once decoded to RGB. Pillow's own limit would warn below it, without the file's name.
 MAX_PIXELS = 100_000_000
 Image.MAX_IMAGE_PIXELS = None
 BACKGROUND, WHITE = "white", 255
-# Tags of TIFF files, and the bit of the first that marks a smaller copy of another image.
+# Tags of TIFF files, and values of the first (a bit: a smaller copy of another image) and third.
 SUBFILE, BITS_PER_SAMPLE, PHOTOMETRIC, TILE_WIDTH, TILE_HEIGHT = 254, 258, 262, 322, 323
-REDUCED = 1
-WHITE_IS_ZERO = 0
+REDUCED, WHITE_IS_ZERO = 1, 0
 # How far Pillow spreads the grey values of PNG files that have 2 and 4 bits.
 SPREAD = {"L;2": 85, "L;4": 17}
 

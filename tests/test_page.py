@@ -139,8 +139,13 @@ def check_marks(page: Look, project: Path, revisions: int) -> None:
         # DVC's template draws each line twice, once smoothed by the slider.
         expected = [len(rows(project, table))] * (2 * fields * revisions)
         assert page.figures[name]["lines"] == expected, name
-    scored = [row for row in rows(project, "classes") if row["f1"] and float(row["f1"])]
-    assert page.figures["F1 of each class"]["rects"] == len(scored) * revisions > 0
+    # A bar begins at zero, so each row has one unless it is zero.
+    for title, chart in CHARTS.items():
+        if chart.get("template") == "bar_from_zero":
+            ((table, _),) = chart["y"].items()
+            found = [row[chart["x"]] for row in rows(project, Path(table).stem)]
+            bars = [value for value in found if value and float(value)]
+            assert page.figures[title]["rects"] == len(bars) * revisions > 0, title
     pairs = rows(project, "confusion")
     cells = len({row["actual"] for row in pairs}) * len({row["predicted"] for row in pairs})
     # A cell is drawn twice, once for the pointer over it.
