@@ -76,8 +76,21 @@ def ceiling(losses: Curve) -> float:
 
 
 def start_level(losses: Curve) -> float:
-    """The starting level: the median of the first tenth of the steps."""
-    return float(np.median(losses[: max(5, len(losses) // 10)]))
+    """The starting level: the median of the first tenth of the steps.
+
+    Where the loss already falls there, clearly beyond its noise, as over a linear range: the first
+    value of a line through them. Its slope is the median over the points of their median slopes to
+    the others, which a third of the points cannot spoil (Siegel 1982).
+    """
+    first = losses[: max(5, len(losses) // 10)]
+    level = float(np.median(first))
+    if len(losses) < MIN_POINTS:
+        return level
+    steps = np.arange(len(first), dtype=np.float64)
+    apart = steps - steps[:, None] + np.diag(np.full(len(first), np.nan))
+    slope = np.median(np.nanmedian((first - first[:, None]) / apart, axis=1))
+    noise = max(step_noise(first), step_noise(losses))
+    return float(np.median(first - slope * steps)) if -slope * steps[-1] > 3 * noise else level
 
 
 def step_noise(losses: Curve) -> float:

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from src.lr_range.curve import NoFall, bounds, find_fall, snap, suggest
-from src.lr_range.trend import finite_part
+from src.lr_range.trend import finite_part, smooth
 
 LRS = np.geomspace(1e-4, 10, 100)
 CENTRE, WIDTH, BLOW_UP = -1.8, 0.3, 0.6  # log10 lr
@@ -107,6 +107,20 @@ def test_spikes_at_the_start_move_no_reading_by_a_notch():
     losses = range_test(LRS, 0.02)
     losses[[0, 2, 4]] = 9.0
     assert_close(readings(LRS, losses), KNOWN, NOTCH)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_fall_within_the_first_steps_is_read_from_its_top(seed):
+    """As over a linear range, whose first ten steps of a hundred cover a decade and a half."""
+    lrs = SPACING["linear"](1e-4, 0.05, 100)
+    losses = 1.5 + 0.8 * np.exp(-np.arange(100) / 8)
+    losses += 0.02 * np.random.default_rng(seed).standard_normal(100)
+    assert smooth(losses)[0] == pytest.approx(2.3, abs=0.1)
+    found = readings(lrs, losses, "linear")
+    # A tenth of the fall is done after 0.8 steps, nine tenths after 18.
+    assert 2e-4 < found["base_lr"] < 1e-3
+    assert 1.5e-3 < found["valley"] < 3e-3
+    assert 6e-3 < found["max_lr"] < 0.015
 
 
 def test_raggedness_ends_the_fall():
