@@ -46,9 +46,9 @@ const options = (width) => ({
       labelFontSize: 12,
       titleFontSize: 13,
       labelSeparation: 5,
-      labelOverlap: true, // names that would lie over each other are left out
       labelLimit: Math.max(180, width / 3),
     },
+    axisDiscrete: { labelOverlap: true }, // names that would lie over each other are left out
     header: { labelFontSize: 12, title: null },
     legend: {
       orient: "bottom",
@@ -152,7 +152,8 @@ function fit(spec, width, revisions) {
     for (const view of spec.spec?.layer ?? [spec]) if ("width" in view) view.width = size;
   } else if ("width" in spec) {
     const { y } = spec.encoding ?? {};
-    if (y?.type === "nominal") spec.height = Math.max(spec.height, Math.max(18, 6 * count("rev")) * count(y.field) + 80);
+    const row = Math.max(18, 6 * count("rev"));
+    if (y?.type === "nominal") spec.height = Math.max(spec.height, row * count(y.field) + 80);
     spec.width = "container";
     spec.autosize = { type: "fit", contains: "padding" };
   }

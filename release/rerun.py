@@ -3,7 +3,6 @@
 `make verify` judges the differences, `make rounding` measures them.
 """
 
-import json
 import math
 import re
 import signal
@@ -20,6 +19,7 @@ from release.outputs import command, missing, outs_of, pull
 from src.data.dataset import read_classes
 from src.network.weights import load_model, save_weights
 from src.pipeline import paths
+from src.pipeline.files import read_json
 from src.pipeline.git import commit_at, git
 
 SET = re.compile(r"[a-z][a-z0-9_]*")  # an instruction set, as torch names it
@@ -68,6 +68,9 @@ def ended_by_signals() -> Iterator[None]:
     """
 
     def end(number: int, _: FrameType | None) -> None:
+        # A second one must not end the tidying up.
+        for each in heeded:
+            signal.signal(each, signal.SIG_IGN)
         sys.exit(128 + number)
 
     heeded = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN]
@@ -98,8 +101,7 @@ def run_stage(project: Path, stage: str, how: Sequence[str] = ("-m",)) -> dict[s
     for name in (str(paths.metrics(stage)), *outs_of(project)[stage]):
         (project / name).unlink(missing_ok=True)
     command(project, sys.executable, "-u", *how, f"stages.{stage}")
-    metrics: dict[str, Any] = json.loads((project / paths.metrics(stage)).read_text())
-    return metrics
+    return read_json(project / paths.metrics(stage), "the stage must write it")
 
 
 def compute_in(precision: str, project: Path) -> None:

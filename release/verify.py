@@ -152,7 +152,7 @@ def published_recipe(project: Path) -> dict[str, Any]:
 def tell_cost(quick: dict[str, Any]) -> None:
     """What the training of the quick recipe will take, before anything runs."""
     print(
-        f"quick is trained after that, at commit {quick['commit'][:7]}: its epochs took "
+        f"After the evaluation quick is trained, at commit {quick['commit'][:7]}: its epochs took "
         f"{quick['seconds_of_epochs'] / 60:.0f} min on {quick['hardware']} ({quick['precision']}). "
         "The bar of each epoch shows the time left; Ctrl-C ends it and leaves nothing behind.",
         flush=True,

@@ -4,6 +4,7 @@ Nothing in a file is trusted: only plain picture formats are opened (EPS, for on
 and the header must promise a picture that fits the memory before any pixel is decoded.
 """
 
+import errno
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,7 +62,7 @@ class Pixels:
                 self.turn.notify_all()
 
 
-# Together as many as the largest picture has: 2.5 GB at most.
+# Together as many as the largest picture has.
 AT_ONCE = Pixels(MAX_PIXELS)
 
 
@@ -124,10 +125,9 @@ def decode_picture(file: BinaryIO, name: str) -> Picture:
             f"{name}: is no picture of a kind that is read here ({', '.join(FORMATS)}); "
             "save it as PNG or JPEG"
         ) from error
-    # A decoder that is given a broken file can fail in any way. Only the system's own errors have a
-    # number: a disk that fails is no damage to the picture.
+    # A decoder that is given a broken file can fail in any way; a disk that fails is another thing.
     except Exception as error:
-        if isinstance(error, OSError) and error.errno:
+        if isinstance(error, OSError) and error.errno in {errno.EIO, errno.ESTALE}:
             raise
         why = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{name}: is damaged ({why}); save the picture again") from error

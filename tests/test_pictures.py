@@ -5,7 +5,6 @@ import io
 import os
 import struct
 import threading
-import time
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -401,17 +400,17 @@ def test_a_disk_that_fails_is_no_damage(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_pictures_that_are_large_together_wait_for_each_other() -> None:
-    room, held, order = Pixels(10), threading.Event(), []
+    room, begun, held, order = Pixels(10), threading.Event(), threading.Event(), []
 
     def read(count: int) -> None:
         with room.take(count):
             order.append(count)
+            begun.set()
             held.wait(60)
 
     first, second = (threading.Thread(target=read, args=[count]) for count in (6, 5))
     first.start()
-    while not order:
-        time.sleep(0.001)
+    assert begun.wait(60)
     second.start()
     with room.take(4):  # a small one need not wait
         assert order == [6]

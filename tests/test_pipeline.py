@@ -271,7 +271,7 @@ def test_a_queued_experiment_runs_the_code_as_it_was(clone: Path) -> None:
 def test_a_temporary_experiment_leaves_the_workspace_alone(clone: Path) -> None:
     run(clone, "dvc", "exp", "run", "--temp", "-n", "apart", "-S", "gradcam.layers=[layer4]")
     assert run(clone, "git", "status", "--porcelain").stdout == ""
-    assert "didn't change" in run(clone, "dvc", "repro", "--dry").stdout
+    assert run(clone, "dvc", "repro", "--dry").stdout.count("didn't change, skipping") == 5
     assert "apart" in run(clone, "dvc", "exp", "list").stdout
 
 

@@ -28,7 +28,8 @@ def map_layers(model: nn.Module) -> list[str]:
 def has_maps(shape: torch.Size) -> bool:
     """Whether an output is (B, C, H, W) with more than one pixel.
 
-    The images are square, so their maps are; (B, H, W, C), as within a ConvNeXt, is not.
+    The images are square, so their maps are; (B, H, W, C), as within a ConvNeXt, is not, unless C
+    happens to be W.
     """
     return len(shape) == 4 and shape[2] == shape[3] > 1
 

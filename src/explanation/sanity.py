@@ -74,10 +74,17 @@ def cascade_correlations(
 def parts_of(model: nn.Module) -> list[str]:
     """The modules directly in the network that have weights, from the first that ends to the last.
 
-    model: in evaluation mode. A part that the network does not use counts as first.
+    model: in evaluation mode. A part ends with the last module in it that does: a list of modules
+    computes nothing itself. A part that the network does not use counts as first.
     """
     parts = [name for name, part in model.named_children() if any(True for _ in part.parameters())]
-    return list(output_shapes(model, parts))
+    ended = list(output_shapes(model, [name for name, _ in model.named_modules() if name]))
+    return sorted(parts, key=lambda part: last_place(ended, part))
+
+
+def last_place(names: Sequence[str], part: str) -> int:
+    """Of a part and all that lies in it."""
+    return max(at for at, name in enumerate(names) if f"{name}.".startswith(f"{part}."))
 
 
 def cascade(

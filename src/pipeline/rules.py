@@ -18,7 +18,7 @@ COMPOSITIONS = (
 TO_DEVICE = (
     "images stay uint8 until the device, which normalises them with the data's own means; remove it"
 )
-# To YAML 1.1, which params.yaml is read by, a number with an exponent and no point is text.
+# PyYAML takes a number with an exponent and no point for text.
 EXPONENT = re.compile(r"\d+[eE][+-]?\d+")
 MISPLACED = {
     "Normalize": TO_DEVICE,
@@ -42,7 +42,7 @@ def check_transform(transform: object, place: str = "") -> None:
     if "p" not in arguments:
         raise ValueError(f"{place}{name} must state p, the probability that it is applied")
     p = arguments["p"]
-    if isinstance(p, str) and EXPONENT.fullmatch(p):
+    if isinstance(p, str) and EXPONENT.fullmatch(p) and float(p) <= 1:
         raise ValueError(f"{place}{name}: p: {p!r} is text in YAML; write {float(p)!r}")
     if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
         raise ValueError(f"{place}{name}: p: {p!r} is not a probability from 0 to 1")

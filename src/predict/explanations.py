@@ -41,7 +41,9 @@ def check_apart(files: Sequence[Path], pictures: Sequence[Path]) -> None:
         if identity(file) in taken:
             raise InputError(f"--explain: {file} is a picture to predict; name another place")
         if os.path.isfile(file) and not is_explanation(file):  # noqa: PTH113
-            raise InputError(f"--explain: {file} is there, and no explanation; name another place")
+            raise InputError(
+                f"--explain: {file} is there, and is no explanation; name another place"
+            )
 
 
 def mark() -> PngImagePlugin.PngInfo:

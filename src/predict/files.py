@@ -9,10 +9,7 @@ from src.pictures import SUFFIXES
 from src.pipeline.errors import InputError
 
 # Of a folder these are left out, and told: kinds of pictures that src/pictures.py does not read.
-UNREAD = frozenset(
-    {".arw", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".jxl", ".nef", ".orf", ".psd", ".raf"}
-    | {".rw2", ".svg"}
-)
+UNREAD = frozenset({".heic", ".heif", ".jxl"})
 Fault = tuple[str, str]  # a name, and the sentence about it
 
 

@@ -39,9 +39,9 @@ const first = window.fetch;
 window.fetch = async (address, ...words) => address === "about"
   ? { json: async () => ({ classes: ["ant", "bee"], caveat: "Not calibrated.", max_bytes: 9e6 }) }
   : first(address, ...words);"""
-# A chosen file waits in window.chosen, before the page sees it.
 # What the page has asked the server for.
 ASKED = "return performance.getEntriesByType('resource').map((each) => each.name)"
+# A chosen file waits in window.chosen, before the page sees it.
 KEEP = """
 window.addEventListener("change", (event) => {
   event.stopImmediatePropagation();

@@ -132,20 +132,24 @@ def test_no_weight_of_any_kind_stays_as_trained() -> None:
 
 
 class HeadFirst(nn.Module):
-    """A network whose author named its head before its body, and a part that is never used."""
+    """Its author named the head first, then a part without use, a list of blocks, the stem."""
 
     def __init__(self) -> None:
         super().__init__()
         self.head, self.spare = nn.Linear(3, 2), nn.Linear(1, 1)
-        self.body = nn.Conv2d(3, 3, 3)
+        self.blocks = nn.ModuleList([nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3)])
+        self.stem = nn.Conv2d(3, 3, 3)
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.body(images).mean((2, 3)))
+        features = self.stem(images)
+        for block in self.blocks:
+            features = block(features)
+        logits: Tensor = self.head(features.mean((2, 3)))
         return logits
 
 
 def test_the_last_part_is_the_one_that_ends_last() -> None:
-    assert parts_of(HeadFirst().eval()) == ["spare", "body", "head"]
+    assert parts_of(HeadFirst().eval()) == ["spare", "stem", "blocks", "head"]
 
 
 def test_grad_cam_depends_on_the_weights(model: ResNet) -> None:

@@ -68,14 +68,14 @@ def test_only_an_explanation_is_overwritten(tmp_path: Path) -> None:
     photo, other, sheet = tmp_path / "a.png", tmp_path / "b.png", tmp_path / "why" / "b.png.png"
     for path in (photo, other):
         Image.new("RGB", (9, 9)).save(path)
-    with pytest.raises(InputError, match=r"a\.png is there, and no explanation; name another"):
+    with pytest.raises(InputError, match=r"a\.png is there, and is no explanation; name another"):
         explanation_files(photo, [other])
     pixels = np.zeros((32, 32, 3), np.uint8)
     draw_explanation(sheet, pixels, {"layer4": np.zeros((4, 4))}, "b.png", "cat")
     assert explanation_files(sheet, [other]) == [sheet]
     assert explanation_files(sheet.parent, [other]) == [sheet]
     sheet.write_bytes(b"a text")
-    with pytest.raises(InputError, match=r"b\.png\.png is there, and no explanation"):
+    with pytest.raises(InputError, match=r"b\.png\.png is there, and is no explanation"):
         explanation_files(sheet.parent, [other])
 
 

@@ -119,8 +119,10 @@ def test_a_link_to_a_class_is_refused(tmp_path: Path) -> None:
 def test_a_file_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     """DVC keeps names in a data base that has UTF-8 alone, and would fail after the stage."""
     root = grow(tmp_path, "cat/a.png", "dog/b.png")
-    with open(os.fsencode(root / "dog") + b"/M\xf6nch.png", "wb"):
-        pass
+    try:
+        os.mknod(os.fsencode(root / "dog") + b"/M\xf6nch.png")
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 alone")
     with pytest.raises(InputError, match=r"dog/M\\udcf6nch\.png: has a name that is not UTF-8"):
         list_files(root)
 

@@ -73,7 +73,7 @@ async function ask(file) {
   } catch {
     return { error: `${file.name}: cannot be read; drop a picture file, not a folder` };
   }
-  const headers = { "X-Name": encodeURIComponent(file.name.toWellFormed()) };
+  const headers = { "X-Name": encodeURIComponent(file.name.toWellFormed?.() ?? file.name) };
   try {
     return await json(await fetch("predict", { method: "POST", headers, body }));
   } catch {
