@@ -109,7 +109,6 @@ function place(charts, pictures) {
 }
 
 function picture({ title, images, alone }, revisions) {
-  const named = revisions > 1;
   const row = element("div", "", { className: "revisions" });
   for (const [revision, src] of images) {
     // A tap on a picture opens it alone, so that it can be made larger.
@@ -120,7 +119,7 @@ function picture({ title, images, alone }, revisions) {
     };
     const link = element("a", img, { href: src });
     row.append(element("div", link));
-    if (revision !== "workspace" || named) link.before(revision);
+    if (revision !== "workspace" || revisions > 1) link.before(revision);
   }
   return row;
 }
