@@ -25,8 +25,8 @@ def summary(metrics: dict[str, Any]) -> str:
     bounds = f"bounds {found['base_lr']:g} to {found['max_lr']:g}" if found else "no rate"
     # By name the last layer; none where the test images were too few.
     maps = "".join(
-        f"Grad-CAM's maps at {layer} lead those of other images of the same class by "
-        f"{why[layer]:.2f} ± {why[layer + '_error']:.2f}\n"
+        f"Grad-CAM's maps at {layer} {'lead' if why[layer] > 0 else 'are behind'} the best of four "
+        f"controls by {abs(why[layer]):.2f} ± {why[layer + '_error']:.2f}\n"
         "in log-odds: how much more the prediction rests on the pixels that they name.\n"
         for layer in sorted(name for name in why if not name.endswith("_error"))[-1:]
     )

@@ -53,8 +53,8 @@ cover the chance in training: this is one run, and another seed gives another ac
 
 `ece` is the expected calibration error: how far confidence and accuracy lie apart. {calibrated}
 
-`layer1` to `layer4` are how far Grad-CAM's maps lead those of other images of the same class, in \
-log-odds, each with its standard error ([how it is measured](overview.md#is-the-map-faithful)).
+`layer1` to `layer4` are how far Grad-CAM's maps lead the best of four controls, in log-odds, each \
+with its standard error ([how it is measured](overview.md#is-the-map-faithful)).
 
 ## Limits
 

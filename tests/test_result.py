@@ -232,6 +232,11 @@ def test_the_demo_says_what_could_not_be_measured() -> None:
     assert "Grad-CAM's maps" not in said
 
 
+def test_the_demo_says_where_a_control_does_better_than_the_maps() -> None:
+    metrics = RESULTS["demo"]["metrics"] | {"gradcam": {"layer4": -0.25, "layer4_error": 0.1}}
+    assert "at layer4 are behind the best of four controls by 0.25 ± 0.10\n" in summary(metrics)
+
+
 def test_the_docs_show_what_the_demo_says() -> None:
     text = (ROOT / "docs/running.md").read_text()
     lines = summary(RESULTS["demo"]["metrics"]).partition("\n\n")[0].splitlines()

@@ -78,14 +78,15 @@ def leads_of(layer: str, curves: Mapping[str, Curves]) -> list[Lead]:
 
 
 def metrics_of(leads: Sequence[Lead]) -> dict[str, float]:
-    """Under each layer's name its lead over the maps of other images of the same class.
+    """Under each layer's name the smallest of its leads: that over the control that does best.
 
-    Under the name and "_error" the lead's standard error.
+    Under the name and "_error" the standard error of that lead. A lead over one control proves
+    little; maps that mean something lead each of them.
     """
     found: dict[str, float] = {}
-    for each in leads:
-        if each.control == SAME_CLASS:
-            found |= {each.layer: each.lead, f"{each.layer}_error": each.error}
+    for layer in dict.fromkeys(each.layer for each in leads):
+        least = min((e for e in leads if e.layer == layer), key=lambda e: e.lead)
+        found |= {layer: least.lead, f"{layer}_error": least.error}
     return found
 
 

@@ -8,7 +8,6 @@ from src.explanation.curves import SHARES, WAYS, Curves
 from src.explanation.leads import (
     CONTROLS,
     OWN,
-    SAME_CLASS,
     Lead,
     leads_of,
     mean_and_error,
@@ -70,7 +69,12 @@ def test_points_tell_heights_and_paired_differences() -> None:
     assert point.error == pytest.approx(sem(own - edges))
 
 
-def test_metrics_are_the_lead_over_the_same_class() -> None:
-    leads = [Lead("layer4", name, 1.0 * n, 0.1 * n, {}) for n, name in enumerate(CONTROLS, 1)]
-    assert CONTROLS[0] == SAME_CLASS
-    assert metrics_of(leads) == {"layer4": 1.0, "layer4_error": 0.1}
+@pytest.mark.parametrize("best", CONTROLS)
+def test_metrics_are_the_lead_over_the_control_that_does_best(best: str) -> None:
+    """Also where no control is behind."""
+    over = dict.fromkeys(CONTROLS, (1.0, 0.1)) | {best: (-0.5, 0.2)}
+    leads = [Lead("layer3", name, 3.0, 0.3, {}) for name in CONTROLS]
+    leads += [Lead("layer4", name, *both, {}) for name, both in over.items()]
+    expected = {"layer3": 3.0, "layer3_error": 0.3, "layer4": -0.5, "layer4_error": 0.2}
+    assert metrics_of(leads) == expected
+    assert metrics_of([]) == {}
