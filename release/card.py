@@ -108,7 +108,8 @@ def what_weights(average: dict[str, float] | None) -> str:
     """Which weights the file holds, in a sentence."""
     if average is None:
         return "The weights are those of the last step."
-    return f"The weights are their exponential mean over the steps (decay {average['decay']:g})."
+    decay = f"{average['decay']:g}"
+    return f"The weights are their exponential moving average over the steps (decay {decay})."
 
 
 def held_out(val_size: int, limit: int | None) -> str:
