@@ -4,9 +4,10 @@ All of it happens in a clone in a temporary folder, at the commit that docs/resu
 nothing of your own work is read or changed. It takes the published outputs, gets the data, runs
 evaluate and gradcam anew, and compares every metric and every file that they write.
 
-On the same kind of machine every figure must have the same bits. Elsewhere sums are rounded
-otherwise, and a metric may differ by three times `rounding` of its stage: the largest change that
-any metric of the stage showed when the published weights computed in another precision
+On the same kind of machine every metric, table and logit must have the same bits; pictures are
+compared too, but they also depend on fonts, so another picture alone is only told. Elsewhere sums
+are rounded otherwise, and a metric may differ by three times `rounding` of its stage: the largest
+change that any metric of the stage showed when the published weights computed in another precision
 (release/rounding.py). A CPU that computes the published precision only in software, which takes
 hours, computes in fp32 instead; that rounding is the one that was measured.
 """
@@ -64,9 +65,16 @@ def table(rows: list[Row], rounding: Rounding) -> str:
     )
 
 
-def verdict(rows: list[Row], rounding: Rounding, differing: list[str]) -> tuple[bool, str]:
-    """Whether this is the published result, and the sentence that says so."""
+def verdict(
+    rows: list[Row], rounding: Rounding, differing: list[str], other: list[str]
+) -> tuple[bool, str]:
+    """Whether this is the published result, and the sentence that says so.
+
+    differing: in what the machine is not the published one; other: files with other bytes.
+    """
     apart = [row.name for row in rows if not close(row, rounding)]
+    if not differing:
+        apart += [name for name in other if not name.endswith(".png")]
     if apart:
         why = "computes otherwise than published" if differing else "is of the published kind"
         return False, f"No: {', '.join(apart)} differ by more than allowed; this machine {why}."
@@ -75,14 +83,16 @@ def verdict(rows: list[Row], rounding: Rounding, differing: list[str]) -> tuple[
     return True, "Yes: every metric agrees within rounding."
 
 
-def same_files(project: Path, published: dict[str, str], stages: tuple[str, ...]) -> str:
-    """How many of the stages' outputs have the published bytes, and which do not."""
+def other_files(
+    project: Path, published: dict[str, str], stages: tuple[str, ...]
+) -> tuple[list[str], str]:
+    """The stages' outputs that have not the published bytes, and a sentence on how many have."""
     outs = outs_of(project)
     names = [name for stage in stages for name in outs[stage] if name in published]
     here = {name: md5(project / name) for name in names}
     other = [name for name, digest in here.items() if digest != published[name]]
     said = f"{len(names) - len(other)} of {len(names)} files have the published bytes"
-    return f"{said}; not {', '.join(other)}" if other else said
+    return other, f"{said}; not {', '.join(other)}" if other else said
 
 
 def check_result(root: Path, result: dict[str, Any]) -> bool:
@@ -96,11 +106,11 @@ def check_result(root: Path, result: dict[str, Any]) -> bool:
         if precision != result["precision"]:
             compute_in(precision, project)
         here = {stage: run_stage(project, stage) for stage in STAGES}
-        files = same_files(project, published, STAGES)
+        other, files = other_files(project, published, STAGES)
     differing = differing_machine(result, precision)
     rounding = result["rounding"] if differing else {}
     rows = compare(result["metrics"], here)
-    right, sentence = verdict(rows, rounding, differing)
+    right, sentence = verdict(rows, rounding, differing, other)
     print(f"\n{table(rows, rounding)}\n\n{files}.")
     print(f"This machine differs: {'; '.join(differing) or 'in nothing that decides bits'}.")
     print(sentence)

@@ -19,7 +19,7 @@ from release.verify import (
     check_result,
     check_training,
     close,
-    same_files,
+    other_files,
     table,
     verdict,
 )
@@ -47,11 +47,28 @@ def test_a_metric_must_be_the_published_one(
 ) -> None:
     rows = compare(PUBLISHED, here(**changes))
     assert len(rows) == 3
-    found, sentence = verdict(rows, rounding, differing)
+    found, sentence = verdict(rows, rounding, differing, [])
     assert found is right
     assert said in sentence
     count = sum(not close(row, rounding) for row in rows)
     assert table(rows, rounding).count("DIFFERS") == count
+
+
+@pytest.mark.parametrize(
+    ("other", "differing", "right"),
+    [
+        ("plots/sanity.csv", [], False),
+        ("data/test_logits.safetensors", [], False),
+        ("plots/sanity.csv", ["x"], True),
+        ("plots/sanity.png", [], True),
+    ],
+)
+def test_a_table_must_have_the_published_bytes_on_the_published_kind_of_machine(
+    other: str, differing: list[str], right: bool
+) -> None:
+    found, sentence = verdict(compare(PUBLISHED, here()), {}, differing, [other])
+    assert found is right
+    assert (other in sentence) is not right
 
 
 def test_a_metric_on_one_side_only_differs() -> None:
@@ -59,7 +76,7 @@ def test_a_metric_on_one_side_only_differs() -> None:
     found["evaluate"]["ece"] = found["evaluate"].pop("loss")
     rows, wide = compare(PUBLISHED, found), {"evaluate": 1.0, "gradcam": 1.0}
     assert [row.name for row in rows if not close(row, wide)] == ["evaluate.ece", "evaluate.loss"]
-    assert not verdict(rows, wide, ["x"])[0]
+    assert not verdict(rows, wide, ["x"], [])[0]
 
 
 def test_a_metric_may_lie_as_far_as_three_roundings_to_either_side() -> None:
@@ -73,10 +90,12 @@ def test_the_files_that_differ_are_named(published: Path, clone: Path) -> None:
     md5s = shipped(published)
     stage = yaml.safe_load((clone / "dvc.yaml").read_text())["stages"]["gradcam"]
     count = len(stage["outs"])
-    said = same_files(clone, md5s, ("gradcam",))
+    other, said = other_files(clone, md5s, ("gradcam",))
+    assert other == []
     assert said == f"{count} of {count} files have the published bytes"
     (clone / "plots/gradcam.png").write_bytes(b"another")
-    said = same_files(clone, md5s, ("gradcam",))
+    other, said = other_files(clone, md5s, ("gradcam",))
+    assert other == ["plots/gradcam.png"]
     assert said == f"{count - 1} of {count} files have the published bytes; not plots/gradcam.png"
 
 
