@@ -79,7 +79,9 @@ def load_classifier(weights: Path) -> Classifier:
     """
     project = project_of(weights)
     # The method of Path raises where the system refuses to look; reading tells why.
-    awaited = not os.path.exists(weights) and is_training(project)  # noqa: PTH110
+    missing = not os.path.exists(weights)  # noqa: PTH110
+    its_own = weights.absolute() == (project / paths.WEIGHTS).absolute()
+    awaited = missing and its_own and is_training(project)
     trained, names = load_alone(weights, WAIT if awaited else MEND)
     layers = map_layers(trained.model)
     try:

@@ -9,7 +9,10 @@ from src.pictures import SUFFIXES
 from src.pipeline.errors import InputError
 
 # Of a folder these are left out, and told: kinds of pictures that src/pictures.py does not read.
-UNREAD = frozenset({".heic", ".heif", ".jxl"})
+UNREAD = frozenset({
+    ".heic", ".heif", ".jxl", ".jp2", ".svg", ".psd", ".tga", ".ico",
+    ".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".rw2", ".raf",
+})  # fmt: skip
 Fault = tuple[str, str]  # a name, and the sentence about it
 
 

@@ -129,6 +129,10 @@ def test_while_a_training_runs_the_missing_weights_are_its_own(tmp_path: Path) -
     writes_it = pytest.raises(InputError, match="a training runs here, which writes it when it e")
     with only_trainer(tmp_path / "resume"), writes_it:
         load_classifier(missing)
+    mistyped = missing.with_suffix(".safetensor")
+    not_its_own = pytest.raises(InputError, match=r"\.safetensor: .* fetch the published ones")
+    with only_trainer(tmp_path / "resume"), not_its_own:
+        load_classifier(mistyped)
     with pytest.raises(InputError, match="fetch the published ones with `make weights`"):
         load_classifier(missing)
     with pytest.raises(InputError, match="cannot be read \\(File name too long\\)"):

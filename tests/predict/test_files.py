@@ -99,13 +99,20 @@ def test_a_folder_that_cannot_be_read_is_told(
 
 def test_pictures_of_a_kind_that_is_not_read_are_told(photos: Path) -> None:
     """As on a telephone, whose folders hold both kinds."""
-    for name in ("IMG_1.HEIC", "old/IMG_2.heic", "old/x.jxl", ".hidden.heic", "drawing.svg"):
+    for name in (
+        "IMG_1.HEIC",
+        "old/IMG_2.heic",
+        "old/x.jxl",
+        ".hidden.heic",
+        "drawing.svg",
+        "DSC_3.NEF",
+    ):
         (photos / name).touch()
     found, faults = find_pictures([str(photos)])
     assert len(found) == 3
     assert faults == [(
         str(photos),
-        f"{photos}: 3 pictures of kinds that are not read here (.heic, .jxl), IMG_1.HEIC for one; "
+        f"{photos}: 5 pictures of kinds that are not read here (.heic, .jxl, .nef, .svg), IMG_1.HEIC for one; "
         "save them as PNG or JPEG",
     )]  # fmt: skip
 
