@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from src.pipeline.command import run_command
 from src.pipeline.errors import InputError
 from src.pipeline.git import experiments, git
 
@@ -87,7 +88,10 @@ def check_params(recipe: dict[str, Any], name: str) -> None:
     try:
         found = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        sys.exit(f"error: params.yaml cannot be read ({' '.join(str(error).split())})")
+        sys.exit(
+            f"error: params.yaml cannot be read ({' '.join(str(error).split())}); `git checkout "
+            "HEAD -- params.yaml` brings the last commit's back"
+        )
     committed = parse_committed(last)
     if found not in (committed, merge(committed, recipe)):
         sys.exit(
@@ -152,8 +156,13 @@ def main() -> None:
     values = read_recipe(sys.argv[1])
     check_params(values, sys.argv[1])
     flags = [word for override in overrides(values) for word in ("-S", override)]
-    os.execvp("dvc", ["dvc", "exp", "run", "-n", free_name(sys.argv[1]), *flags])
+    try:
+        os.execvp("dvc", ["dvc", "exp", "run", "-n", free_name(sys.argv[1]), *flags])
+    except OSError as error:
+        raise InputError(
+            f"dvc cannot be started ({error.strerror}); `source .venv/bin/activate` first"
+        ) from error
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

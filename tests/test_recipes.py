@@ -18,6 +18,7 @@ from recipes.run import (
     read_recipe,
     recipe_names,
 )
+from src.pipeline.errors import InputError
 from src.pipeline.params import Params
 from tests.conftest import ROOT, committed_params, published_params, run, write_params
 
@@ -175,7 +176,9 @@ def test_params_that_lack_a_section_are_left_to_dvc(old: dict[str, Any], reposit
 def test_params_that_cannot_be_read_are_one_sentence(text: str | None, repository: Path) -> None:
     path = repository / "params.yaml"
     path.unlink() if text is None else path.write_text(text)
-    with pytest.raises(SystemExit, match=r"^error: params\.yaml cannot be read \(.+\)$"):
+    with pytest.raises(
+        SystemExit, match=r"^error: params\.yaml cannot be read \(.+\); `git checko"
+    ):
         check_params(RECIPE, "seed")
 
 
@@ -227,6 +230,17 @@ def test_the_command_names_the_recipe_and_all_its_values(
     start = ["dvc", "exp", "run", "-n", "best"]
     flags = [word for value in overrides(read_recipe("best")) for word in ("-S", value)]
     assert given == [start + flags]
+
+
+def test_without_dvc_it_says_how_to_find_it(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["run.py", "quick"])
+    monkeypatch.setattr("recipes.run.free_name", lambda name: name)
+    monkeypatch.setenv("PATH", str(repository))
+    monkeypatch.setattr("recipes.run.check_params", lambda *_: None)
+    with pytest.raises(InputError, match=r"^dvc cannot be started \(.+\); `source \.venv/bin/act"):
+        main()
 
 
 @pytest.mark.parametrize("words", [[], ["slow"], ["quick", "best"]])

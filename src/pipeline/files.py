@@ -51,11 +51,14 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
                 raise
             sync_folder(path.parent)
     except OSError as error:
-        mend = ADVICE.get(error.errno or 0, f"{FULL} or {REFUSED}")
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); "
-            f"{mend}, then run the command again"
-        ) from error
+        raise not_written(path, error) from error
+
+
+def not_written(path: Path, fault: OSError) -> InputError:
+    mend = ADVICE.get(fault.errno or 0, f"{FULL} or {REFUSED}")
+    return InputError(
+        f"{path}: cannot be written ({fault.strerror or fault}); {mend}, then run the command again"
+    )
 
 
 @contextmanager
@@ -63,7 +66,13 @@ def alone(path: Path) -> Iterator[BinaryIO]:
     """The file at `path`, emptied, once no other process has it open like this."""
 
     def open_as_it_is(name: str, flags: int) -> int:
-        return os.open(name, flags & ~os.O_TRUNC, 0o666)
+        flags &= ~os.O_TRUNC
+        try:
+            return os.open(name, flags, 0o666)
+        except PermissionError:
+            # Left behind by another user, root in a container, say; one's own folder lets it go.
+            os.unlink(name)  # noqa: PTH108
+            return os.open(name, flags, 0o666)
 
     while True:
         with open(path, "wb", opener=open_as_it_is) as handle:
@@ -148,7 +157,7 @@ def append_json_line(path: Path, values: Mapping[str, Any]) -> None:
                 line = line if handle.read() == b"\n" else b"\n" + line
             handle.write(line)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+        raise not_written(path, error) from error
 
 
 def read_csv(path: Path, mend: str) -> list[dict[str, str]]:

@@ -26,7 +26,8 @@ def read_at(revision: str, paths: Sequence[Path]) -> list[bytes]:
         raise InputError(f"{one_line(revision)}: {path} {absent(revision)}") from error
     except OSError as error:
         raise InputError(
-            f"{one_line(revision)}: {path} cannot be read ({error.strerror or error})"
+            f"{one_line(revision)}: {path} cannot be read ({error.strerror or error}); "
+            "`dvc checkout` writes it anew"
         ) from error
     except DvcException as error:
         raise InputError(

@@ -4,6 +4,7 @@ Each raises ValueError with what is wrong; params.py adds the key and the file.
 """
 
 import re
+from decimal import Decimal
 from typing import Any
 
 # The transforms of `augment` that hold others in `transforms`.
@@ -43,7 +44,8 @@ def check_transform(transform: object, place: str = "") -> None:
         raise ValueError(f"{place}{name} must state p, the probability that it is applied")
     p = arguments["p"]
     if isinstance(p, str) and EXPONENT.fullmatch(p) and float(p) <= 1:
-        raise ValueError(f"{place}{name}: p: {p!r} is text in YAML; write {float(p)!r}")
+        # Without an exponent: of 5e-05 too YAML makes a text.
+        raise ValueError(f"{place}{name}: p: {p!r} is text in YAML; write {Decimal(p):f}")
     if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
         raise ValueError(f"{place}{name}: p: {p!r} is not a probability from 0 to 1")
     if name in COMPOSITIONS:

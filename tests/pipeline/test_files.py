@@ -51,6 +51,25 @@ def test_a_full_disk_leaves_the_old_file(
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_what_another_user_s_killed_writer_left_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here root runs the tests, who may open any file."""
+    left, open_file = tmp_path / ".file.tmp", os.open
+
+    def refuse(name: str, flags: int, mode: int = 0o777) -> int:
+        if Path(name) == left and left.exists():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return open_file(name, flags, mode)
+
+    left.write_bytes(b"half")
+    monkeypatch.setattr(files.os, "open", refuse)
+    write_bytes(tmp_path / "file", b"whole")
+    monkeypatch.undo()
+    assert (tmp_path / "file").read_bytes() == b"whole"
+    assert os.listdir(tmp_path) == ["file"]
+
+
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_file_where_the_folder_should_be(writer: str, tmp_path: Path) -> None:
     """As a read-only folder, but root may write into those."""

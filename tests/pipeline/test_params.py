@@ -108,6 +108,7 @@ BAD = [
     ("augment", [{"HorizontalFlip": {"p": 1.5}}], "HorizontalFlip: p: 1.5 is not a probability"),
     ("augment", [{"HorizontalFlip": {"p": True}}], "HorizontalFlip: p: True is not a probability"),
     ("augment", [{"D4": {"p": "1e-1"}}], "augment: D4: p: '1e-1' is text in YAML; write 0.1"),
+    ("augment", [{"D4": {"p": "5e-5"}}], "p: '5e-5' is text in YAML; write 0.00005"),
     ("augment", [{"Lambda": {"p": 1.0}}], "augment: Lambda has no place here: it needs functions"),
     (
         "augment",
