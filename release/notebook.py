@@ -6,6 +6,8 @@ It runs in a fresh clone of the last commit, as a reader's would. Cells with the
 
 import base64
 import io
+import re
+import sys
 import tempfile
 from pathlib import Path
 
@@ -23,10 +25,15 @@ LONGEST_CELL = 3600  # seconds
 # As a page shows a picture. As the stages write them, all together would take 4 MB.
 WIDTH, QUALITY = 850, 90  # pixels, JPEG's
 SET_UP = "make .venv/.ready"
+# What a command of the shell says that fails: its cell does not fail.
+FAILED = re.compile(r"^.*(Traceback|ERROR|\berror:).*$", re.MULTILINE)
 
 
 def execute(project: Path) -> nbformat.NotebookNode:
-    """The notebook of a clone with the outputs of its cells; a cell that fails raises."""
+    """The notebook of a clone with the outputs of its cells.
+
+    A cell that fails raises; the end where a command of the shell in it does.
+    """
     notebook = nbformat.read(project / NOTEBOOK, as_version=4)
     where = {"metadata": {"path": str(project / NOTEBOOK.parent)}}
     client = NotebookClient(notebook, timeout=LONGEST_CELL, kernel_name="python3", resources=where)
@@ -38,6 +45,8 @@ def execute(project: Path) -> nbformat.NotebookNode:
             # It tells of this machine's package index.
             cell.outputs = []
         for output in cell.get("outputs", []):
+            if failed := FAILED.search(output.get("text", "")):
+                sys.exit(f"error: {NOTEBOOK}: a command failed: {failed[0].strip()}")
             if "image/png" in output.get("data", {}):
                 output.data["image/jpeg"] = shrunk(output.data.pop("image/png"))
     return executed
