@@ -225,5 +225,9 @@ def check_link(page: Path, target: str) -> None:
 
 
 def skip_without(commit: str) -> None:
-    if said_by_git("cat-file", "-e", f"{commit}^{{commit}}") is None:
-        pytest.skip(f"this copy lacks commit {commit[:7]}: it is not a full git clone")
+    """Skip where this copy cannot have the commit; a whole clone that lacks it is a fault."""
+    if said_by_git("cat-file", "-e", f"{commit}^{{commit}}") is not None:
+        return
+    if said_by_git("rev-parse", "--is-shallow-repository") == "false\n":
+        pytest.fail(f"docs/result.yaml names commit {commit[:7]}, which this clone lacks")
+    pytest.skip(f"this copy lacks commit {commit[:7]}: it is not a full git clone")

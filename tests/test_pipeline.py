@@ -3,10 +3,10 @@
 import json
 import platform
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -15,12 +15,12 @@ from torch.nn.functional import cross_entropy
 from src.data.dataset import read_split, read_training_data
 from src.data.normalize import Normalize
 from src.data.records import Split
-from src.evaluation.calibration import NoTemperature, fit_temperature
 from src.evaluation.predict import predict
 from src.explanation.subject import load_logits
 from src.network.weights import Trained, load_model, save_weights
 from src.pipeline.files import read_csv, read_numbers
 from src.pipeline.params import Params
+from stages.evaluate import main as evaluate
 from tests.conftest import ROOT, committed_params, make_project, run, tiny_values, write_params
 
 CORRUPTIONS = "strength,noise,blur,brightness,jpeg,images\n"
@@ -73,35 +73,30 @@ def test_metrics_are_what_the_weights_say(done: Path) -> None:
     assert best < last / 2
 
 
-def test_the_temperature_comes_from_the_validation_images(clone: Path) -> None:
-    # After so short a training every allowed temperature would be too small.
-    weights = clone / "models/model.safetensors"
-    model, about = load_model(weights, 10)
-    with torch.no_grad():
-        model.fc.weight.mul_(0.1)
-    save_weights(weights, model, about)
-    # And so few validation images would tell none.
-    values = tiny_values()
-    values["data"]["val_size"] = 120
-    write_params(clone, values)
-    run(clone, sys.executable, "-m", "stages.evaluate")
-    metrics = json.loads((clone / "metrics/evaluate.json").read_text())
-    data = read_training_data(clone / "data", Params.model_validate(values).data)
-    assert data.validation is not None
+def test_the_temperature_comes_from_the_validation_images(
+    done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stage hands over the images that were held out of training, and no others."""
+    given: list[Split | None] = []
 
-    def temperature(split: Split) -> float | None:
-        logits = said(clone, split, (data.mean, data.std))
-        with suppress(NoTemperature):
-            return fit_temperature(logits, torch.from_numpy(split.labels))
-        return None
+    class Asked(Exception):
+        pass
 
-    # Of so poor a network chance decides whether the images tell one, and how far apart the two
-    # are; and another CPU rounds otherwise.
-    of_validation = temperature(data.validation)
-    found = metrics.get("temperature")
-    assert found == (of_validation and pytest.approx(of_validation, rel=1e-4))
-    of_test = temperature(read_split(clone / "data", "test"))
-    assert None in (found, of_test) or found != pytest.approx(of_test, rel=1e-3)
+    def ask(_: Trained, images: Split | None) -> None:
+        given.append(images)
+        raise Asked
+
+    monkeypatch.chdir(done)
+    monkeypatch.setattr("src.evaluation.predict.held_out_temperature", ask)
+    values = Params.model_validate(tiny_values())
+    with pytest.raises(Asked):
+        evaluate(values, {})
+    held_out = read_training_data(Path("data"), values.data).validation
+    (found,) = given
+    assert found is not None
+    assert held_out is not None
+    assert np.array_equal(found.images, held_out.images)
+    assert np.array_equal(found.labels, held_out.labels)
 
 
 @pytest.mark.slow
