@@ -31,6 +31,12 @@ COMMANDS = re.findall(r"^    (.*(?:\\\n.*)*)$", gpu.__doc__ or "", re.MULTILINE)
 SLEEP = "sleep 300 & echo $!; wait"
 
 
+def test_the_notes_have_the_questions_in_their_order_and_with_their_boxes() -> None:
+    text = (ROOT / "benchmarks/NOTES.md").read_text()
+    rows = re.findall(r"^\| (\d [^|]+) \| [^|]+ \| (\d+) s \|$", text, re.MULTILINE)
+    assert rows == [(each.name, str(each.box)) for each in gpu.QUESTIONS]
+
+
 @pytest.fixture
 def sitting(tmp_path: Path) -> Sitting:
     out = tmp_path / "out"
