@@ -37,15 +37,29 @@ NVIDIA = {
 }  # fmt: skip
 
 
+def wanted() -> list[Requirement]:
+    """The lines of the lock, which hold for some machines or for all."""
+    lines = [line.split(" --hash")[0] for line in TEXT.splitlines() if not line.startswith("#")]
+    return [Requirement(line.strip()) for line in lines if line.strip()]
+
+
 def locked() -> dict[str, str]:
     """Name and version of each package that the lock installs on the table's machine."""
-    lines = [line.split(" --hash")[0] for line in TEXT.splitlines() if not line.startswith("#")]
-    wanted = [Requirement(line.strip()) for line in lines if line.strip()]
     return {
         canonicalize_name(r.name): str(r.specifier).removeprefix("==")
-        for r in wanted
+        for r in wanted()
         if r.marker is None or r.marker.evaluate(LINUX)
     }
+
+
+def test_what_other_systems_install_beside_it_is_named() -> None:
+    """With its licence, in words: the table is of one machine."""
+    others = {canonicalize_name(r.name) for r in wanted()} - locked().keys()
+    (said,) = re.findall(r"other systems add (.+?) \((.+?)\)", LICENCES)
+    assert set(re.findall(r"`(.+?)`", said[0])) == others
+    licences = said[1].split(", ")
+    assert len(licences) == len(others)
+    assert all(map(acceptable, licences))
 
 
 def rows() -> dict[str, tuple[str, str]]:
@@ -120,13 +134,16 @@ def test_the_citation_is_of_this_version() -> None:
 
 
 def test_the_example_workflow_pins_what_it_uses() -> None:
-    """By commit: a tag can be moved. It runs commands that the Makefile and DVC have."""
+    """By commit: a tag can be moved. Its targets are the Makefile's; its pipes hide no failure."""
     workflow = yaml.safe_load((ROOT / "docs/examples/ci.yml").read_text())
     steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
     used = [step["uses"] for step in steps if "uses" in step]
     assert used
     for action in used:
         assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
+    for step in steps:
+        if " | " in step.get("run", ""):
+            assert step.get("shell") == "bash", step["name"]
     targets = re.findall(r"make ([a-z-]+)", "\n".join(step.get("run", "") for step in steps))
     assert targets
     makefile = (ROOT / "Makefile").read_text()
