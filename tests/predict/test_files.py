@@ -112,8 +112,8 @@ def test_pictures_of_a_kind_that_is_not_read_are_told(photos: Path) -> None:
     assert len(found) == 3
     assert faults == [(
         str(photos),
-        f"{photos}: 5 pictures of kinds that are not read here (.heic, .jxl, .nef, .svg), IMG_1.HEIC for one; "
-        "save them as PNG or JPEG",
+        f"{photos}: 5 pictures of kinds that are not read here (.heic, .jxl, .nef, .svg), "
+        "IMG_1.HEIC for one; save them as PNG or JPEG",
     )]  # fmt: skip
 
 
