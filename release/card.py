@@ -112,9 +112,10 @@ def what_weights(average: dict[str, float] | None) -> str:
     return f"The weights are their exponential moving average over the steps (decay {decay})."
 
 
-def held_out(val_size: int, limit: int | None) -> str:
+def held_out(val_size: int, limit: int | None, images: int) -> str:
     """Which training images were not trained on, as far as the semicolon before the test set."""
-    rest = f"Training took {limit:,} of the others. " if limit else ""
+    whole = limit is None or limit >= images - val_size
+    rest = "" if whole else f"Training took {limit:,} of the {'others' if val_size else 'images'}. "
     if val_size == 0:
         return f"{rest}None is held out for validation, so this run chose nothing;"
     return (
@@ -154,7 +155,11 @@ def model_card(result: dict[str, Any], params: dict[str, Any]) -> str:
         "origin": origin(result),
         "seed": params["seed"],
         "arch": params["model"]["arch"].replace("resnet", "ResNet-"),
-        "held_out": held_out(params["data"]["val_size"], params["data"]["train_limit"]),
+        "held_out": held_out(
+            params["data"]["val_size"],
+            params["data"]["train_limit"],
+            metrics["download"]["train_images"],
+        ),
         "mixed": mixed(**params["train"]["mix"]),
         "calibrated": calibrated(metrics["evaluate"], params["data"]["val_size"]),
         "momentum": optimizer["momentum"],

@@ -54,14 +54,22 @@ def test_the_card_of_another_recipe_says_what_that_did(done: Path) -> None:
     assert "Choices were made on those; evaluate and gradcam alone read" in usual
     assert "Divide the logits by `temperature`" in usual
     assert not re.search(r"None is held|Training took|mixed|No temperature", usual)
-    params["data"] |= {"val_size": 0, "train_limit": 1000}
+    images = result["metrics"]["download"]["train_images"]
+    params["data"] |= {"val_size": 0, "train_limit": images - 1}
     params["train"]["mix"] = {"kind": "cutmix", "alpha": 0.2}
     del evaluate["temperature"], evaluate["ece_calibrated"]
     text = model_card(result, params)
-    assert "Training took 1,000 of the others. None is held out for validation" in text
+    assert f"Training took {images - 1:,} of the images. None is held out for validation" in text
     assert "Images are mixed by cutmix (alpha 0.2). Seed" in text
     assert "No temperature was fitted, because no image was held out" in text
     assert not re.search(r"Choices were made|Divide the logits", text)
+    # A limit that leaves nothing out is none.
+    params["data"]["train_limit"] = images
+    assert "Training took" not in model_card(result, params)
+    params["data"]["val_size"] = 10
+    assert "Training took" not in model_card(result, params)
+    params["data"]["train_limit"] = images - 11
+    assert f"Training took {images - 11:,} of the others. Choices" in model_card(result, params)
 
 
 def test_the_interval_is_wilsons(done: Path) -> None:
