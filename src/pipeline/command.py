@@ -3,7 +3,8 @@
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
 
 from src.pipeline.errors import InputError, one_line
@@ -26,13 +27,24 @@ def run_command(run: Callable[[], int | None]) -> None:
     """End with the status of `run`; a fault of the user's becomes a sentence and status 1."""
     print_any_letter()
     try:
-        status = run()
-        print(end="", flush=True)
+        with stdout_may_end("error"):
+            status = run()
         sys.exit(status)
     except InputError as error:
         sys.exit(f"error: {one_line(str(error))}")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def stdout_may_end(label: str) -> Iterator[None]:
+    """End without a traceback where stdout is closed or its disk is full.
+
+    label: what the sentence about a full disk begins with.
+    """
+    try:
+        yield
+        print(end="", flush=True)
     except BrokenPipeError:
         # As in `… | head -1`.
         let_go_of_stdout()
@@ -42,7 +54,7 @@ def run_command(run: Callable[[], int | None]) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         let_go_of_stdout()
-        sys.exit(f"error: stdout cannot be written ({error.strerror}); free some space")
+        sys.exit(f"{label}: stdout cannot be written ({error.strerror}); free some space")
 
 
 def let_go_of_stdout() -> None:

@@ -17,7 +17,7 @@ import yaml
 from pathspec import GitIgnoreSpec
 
 from src.pipeline import paths
-from src.pipeline.command import INTERRUPTED, print_any_letter
+from src.pipeline.command import INTERRUPTED, print_any_letter, stdout_may_end
 from src.pipeline.errors import InputError
 from src.pipeline.files import sha256_file
 from src.pipeline.lock import NOTHING, read_lock
@@ -123,11 +123,12 @@ def run_stage(name: str, main: Callable[[Params, Inputs], None]) -> None:
     print_any_letter()
     end_with_dvc(name)
     try:
-        load_params()  # Its sentences say more than those of read_inputs.
-        inputs = read_inputs(name)
-        # It reads after the hashing, so a value that was edited in between is found at the end.
-        main(load_params(), inputs)
-        check_unchanged(name, inputs)
+        with stdout_may_end(f"error in {name}"):
+            load_params()  # Its sentences say more than those of read_inputs.
+            inputs = read_inputs(name)
+            # It reads after the hashing: a value that was edited in between is found at the end.
+            main(load_params(), inputs)
+            check_unchanged(name, inputs)
     except InputError as error:
         sys.exit(f"error in {name}: {error}")
     except Stopped as stop:

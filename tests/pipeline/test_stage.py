@@ -24,6 +24,20 @@ def test_ctrl_c_ends_a_stage_without_a_traceback(done: Path) -> None:
     assert ended.stderr == "download: interrupted; nothing is recorded\n"
 
 
+def test_a_stage_whose_reader_has_gone_ends_without_a_traceback(done: Path) -> None:
+    """As `dvc repro | head -1` does."""
+    code = STAGE.replace("raise KeyboardInterrupt", "print(1, flush=True)")
+    assert code != STAGE
+    shell = 'exec "$0" -c "$1" | true; exit "${PIPESTATUS[0]}"'
+    words = ("bash", "-c", shell, sys.executable, code)
+    ended = run(done, *words, check=False, PYTHONPATH=".")
+    assert (ended.returncode, ended.stderr) == (141, "")
+    shell = 'exec "$0" -c "$1" > /dev/full'
+    ended = run(done, "bash", "-c", shell, sys.executable, code, check=False, PYTHONPATH=".")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error in download: stdout cannot be written (No space left")
+
+
 def test_what_goes_on_after_a_stop_is_said_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
