@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from src.pipeline.command import run_command
+from src.pipeline.command import not_started, run_command
 from src.pipeline.errors import InputError
 from src.pipeline.git import experiments, git
 
@@ -159,9 +159,7 @@ def main() -> None:
     try:
         os.execvp("dvc", ["dvc", "exp", "run", "-n", free_name(sys.argv[1]), *flags])
     except OSError as error:
-        raise InputError(
-            f"dvc cannot be started ({error.strerror}); `source .venv/bin/activate` first"
-        ) from error
+        raise not_started("dvc", error) from error
 
 
 if __name__ == "__main__":

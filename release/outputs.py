@@ -17,7 +17,7 @@ import yaml
 from release.result import FILE as RESULT
 from release.result import read_results
 from src.pipeline import paths
-from src.pipeline.command import run_command
+from src.pipeline.command import not_started, run_command
 from src.pipeline.errors import InputError
 from src.pipeline.git import git
 from src.pipeline.lock import md5, read_lock
@@ -91,10 +91,7 @@ def command(project: Path, *words: str) -> None:
     try:
         failed = subprocess.run(words, cwd=project, check=False).returncode
     except OSError as error:
-        raise InputError(
-            f"{words[0]} cannot be started ({error.strerror}); `source .venv/bin/activate` first, "
-            "or install it"
-        ) from error
+        raise not_started(words[0], error) from error
     if failed:
         sys.exit(f"error: `{' '.join(words[:2])}` failed in {project}; its own message is above")
 

@@ -57,6 +57,14 @@ def stdout_may_end(label: str) -> Iterator[None]:
         sys.exit(f"{label}: stdout cannot be written ({error.strerror}); free some space")
 
 
+def not_started(program: str, fault: OSError) -> InputError:
+    """What to do where a program of .venv is not found."""
+    return InputError(
+        f"{program} cannot be started ({fault.strerror}); `source .venv/bin/activate` first, or "
+        "install it"
+    )
+
+
 def let_go_of_stdout() -> None:
     """At its end Python writes out what is left, and would fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
