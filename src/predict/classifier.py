@@ -17,7 +17,7 @@ from src.explanation.layers import map_layers
 from src.network.weights import Trained, load_alone
 from src.pictures import Picture, to_square
 from src.pipeline import paths
-from src.predict.temperature import NotCalibrated, project_of, temperature_for
+from src.predict.temperature import NotCalibrated, is_its_own, project_of, temperature_for
 
 SHOWN = 3
 OTHERS = "name other weights with --weights (with make: WEIGHTS=…)"
@@ -80,8 +80,7 @@ def load_classifier(weights: Path) -> Classifier:
     project = project_of(weights)
     # The method of Path raises where the system refuses to look; reading tells why.
     missing = not os.path.exists(weights)  # noqa: PTH110
-    its_own = weights.absolute() == (project / paths.WEIGHTS).absolute()
-    awaited = missing and its_own and is_training(project)
+    awaited = missing and is_its_own(weights, project) and is_training(project)
     trained, names = load_alone(weights, WAIT if awaited else MEND)
     layers = map_layers(trained.model)
     try:

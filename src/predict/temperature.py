@@ -52,12 +52,17 @@ def way_out(weights: Path, project: Path, recorded: str | None) -> str:
     recorded: the md5 that dvc.lock has of the project's weights. Where these are another run's, to
     run evaluate would train dvc.lock's run first, and remove them.
     """
-    if weights.absolute() != (project / paths.WEIGHTS).absolute():
+    if not is_its_own(weights, project):
         return ""
     place = f" in {project}" if project.absolute() != Path.cwd() else ""
     if recorded and recorded != md5(weights):
         return f", which records another run{place}: {OF_ONE_RUN}"
     return f"; `dvc repro evaluate`{place} writes it anew"
+
+
+def is_its_own(weights: Path, project: Path) -> bool:
+    """Whether weights lie where a project's train stage writes them."""
+    return weights.absolute() == (project / paths.WEIGHTS).absolute()
 
 
 def is_of(evaluate: Recorded, weights: Path, metrics: Path) -> bool:
