@@ -70,8 +70,11 @@ def test_a_release_runs_nothing_anew(name: str, tmp_path: Path) -> None:
 
 def outs_at(commit: str, place: str) -> dict[str, str]:
     """What the dvc.lock of a commit says of its stages' outputs, by path."""
-    text = run(ROOT / place, "git", "show", f"{commit}:./dvc.lock").stdout
-    stages = yaml.safe_load(text)["stages"].values()
+    return outs_of(run(ROOT / place, "git", "show", f"{commit}:./dvc.lock").stdout)
+
+
+def outs_of(lock: str) -> dict[str, str]:
+    stages = yaml.safe_load(lock)["stages"].values()
     return {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}
 
 
@@ -104,8 +107,7 @@ def test_pictures_in_the_docs_are_those_of_the_run(project: tuple[Path, Any]) ->
     }
     assert images == RESULTS["default"]["pictures"], "run `make figures`"
     folder, result = project
-    lock = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
-    outs = {out["path"]: out["md5"] for stage in lock.values() for out in stage["outs"]}
+    outs = outs_of((folder / "dvc.lock").read_text())
     for name, digest in result.get("pictures", {}).items():
         assert outs[f"plots/{name}"] == digest
 
@@ -177,9 +179,7 @@ def published(path: str) -> Path:
         pytest.skip("no run is published")
     commit = RESULTS["default"]["commit"]
     skip_without(commit)
-    lock = yaml.safe_load(run(ROOT, "git", "show", f"{commit}:dvc.lock").stdout)
-    (md5,) = [o["md5"] for s in lock["stages"].values() for o in s["outs"] if o["path"] == path]
-    return files[md5]
+    return files[outs_at(commit, PROJECTS["default"])[path]]
 
 
 def test_the_docs_say_how_many_are_right_at_a_level() -> None:
