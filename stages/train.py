@@ -27,6 +27,8 @@ def main(params: Params, inputs: Inputs) -> None:
     data = read_training_data(paths.DATA, params.data)
     rates = resolve_rates(params.train, read_rates(paths.metrics("lr_find")))
     model = build_model(params.model.arch, len(data.classes), params.seed)
+    # A state must not carry the name of inputs that it does not rest on.
+    check_unchanged("train", inputs)
 
     about = machine(settings.device, settings.precision)
     around = surroundings(settings.device)
