@@ -1,7 +1,9 @@
 """The exponential mean of the weights over the steps (Polyak & Juditsky 1992)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -9,7 +11,6 @@ from numpy.random import Generator, Philox
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.swa_utils import update_bn
 
 from src.data.normalize import EVAL_BATCH, Normalize, plain_batches, resize
 from src.data.records import Split
@@ -45,6 +46,7 @@ class Average:
         torch._foreach_mul_(changes, share)
         torch._foreach_add_(self.means, changes)
 
+    @torch.no_grad()
     def complete(
         self,
         train: Split,
@@ -66,15 +68,21 @@ class Average:
                 check_stop()
                 yield resize(normalize(batch), side)
 
-        with (
-            memory_for(f"taking batch norm's statistics of {EVAL_BATCH} images at a time"),
-            autocast(precision, normalize.device),
-        ):
-            update_bn(inputs(), self.model)
-        taken = taken_anew(self.model)
+        layers = [layer for layer in self.model.train().modules() if learns(layer)]
+        taken = {id(buffer) for layer in layers for buffer in layer.buffers()}
+        # First of all: what a frozen layer gives, the layers after it see.
         for mean, present in self.buffers:
             if id(mean) not in taken:
                 mean.copy_(present)
+        if not layers:
+            return
+        with (
+            memory_for(f"taking batch norm's statistics of {EVAL_BATCH} images at a time"),
+            autocast(precision, normalize.device),
+            plain_mean(layers),
+        ):
+            for batch in inputs():
+                self.model(batch)
 
 
 def statistics_rows(images: int) -> NDArray[np.int64]:
@@ -86,11 +94,25 @@ def statistics_rows(images: int) -> NDArray[np.int64]:
     return Generator(Philox(0)).permutation(images)[:count]
 
 
-def taken_anew(model: nn.Module) -> set[int]:
-    """The ids of the statistics that update_bn has taken; it takes none of a frozen layer's."""
-    return {
-        id(buffer)
-        for module in model.modules()
-        if isinstance(module, _BatchNorm) and module.num_batches_tracked
-        for buffer in module.buffers()
-    }
+def learns(module: nn.Module) -> TypeGuard[_BatchNorm]:
+    """Whether training changes a layer's statistics: it is not frozen, in one of three ways."""
+    return (
+        isinstance(module, _BatchNorm)
+        and module.training
+        and module.track_running_stats
+        and module.momentum != 0
+    )
+
+
+@contextmanager
+def plain_mean(layers: Sequence[_BatchNorm]) -> Iterator[None]:
+    """Let batch norm take its statistics anew, as the mean over the batches that follow."""
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None
+    try:
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum

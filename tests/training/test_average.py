@@ -99,6 +99,46 @@ def test_other_buffers_become_the_networks_own() -> None:
         assert torch.equal(own, kept)
 
 
+class TwoNorms(nn.Module):
+    """A batch norm that training does not change, and one behind it that learns."""
+
+    def __init__(self, *, evaluates: bool) -> None:
+        super().__init__()
+        self.evaluates = evaluates
+        self.kept = nn.BatchNorm2d(3, momentum=None if evaluates else 0.0)
+        self.learns = nn.BatchNorm2d(3)
+
+    def train(self, mode: bool = True) -> "TwoNorms":
+        super().train(mode)
+        if self.evaluates:
+            self.kept.eval()
+        return self
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.learns(self.kept(images))
+
+
+@pytest.mark.parametrize("evaluates", [True, False])
+def test_a_layer_behind_a_frozen_one_sees_what_that_gives(evaluates: bool) -> None:
+    """Frozen by its mode or by a momentum of 0, as training treats both."""
+    model, how, train = (
+        TwoNorms(evaluates=evaluates),
+        new_run(params()).normalize,
+        tiny_data().train,
+    )
+    average = Average(model, DECAY)
+    model.kept.running_mean.fill_(5.0)
+    model.kept.running_var.fill_(4.0)
+    average.complete(train, how, "fp32", 32, lambda: None)
+    mean = average.model
+    assert torch.equal(mean.kept.running_mean, model.kept.running_mean)
+    assert torch.equal(mean.kept.running_var, model.kept.running_var)
+    given = mean.kept(how(torch.from_numpy(train.images))).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(mean.learns.running_mean, given.mean(1), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(mean.learns.running_var, given.var(1), rtol=1e-4, atol=1e-4)
+    assert [mean.kept.momentum, mean.learns.momentum] == [model.kept.momentum, 0.1]
+
+
 def test_taking_its_statistics_can_be_stopped() -> None:
     class Stopped(Exception):
         pass
