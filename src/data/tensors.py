@@ -33,8 +33,12 @@ def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Write tensors with metadata that JSON can hold; the same input gives the same bytes."""
-    # contiguous() stores channels_last weights in their logical order.
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # A copy, because tied weights have two names, and safetensors refuses memory that is shared;
+    # contiguous, so that channels_last weights are stored in their logical order.
+    plain = {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
     about = {**metadata, "sha256": digest(plain, metadata)}
     text = json.dumps(about, sort_keys=True, allow_nan=False)
     write_bytes(path, save(plain, {"cifar-resnet": text}))

@@ -127,7 +127,9 @@ class Checkpoint:
 def known(about: Path) -> dict[str, Any]:
     """What is known of a state; nothing where the file is missing or damaged."""
     with suppress(InputError):
-        return read_json(about, "")
+        values = read_json(about, "")
+        if all(isinstance(values.get(name, {}), dict) for name in ("decisive", "result")):
+            return values
     return {}
 
 

@@ -17,6 +17,7 @@ from src.training.checkpoint import (
     Checkpoint,
     checkpoint_seconds,
     fingerprint,
+    known,
     only_trainer,
     without_epochs,
 )
@@ -31,6 +32,28 @@ def test_a_state_comes_back_exactly(tmp_path: Path) -> None:
     tensors, values = Checkpoint(tmp_path, DECISIVE, 60).load() or ({}, {})
     assert torch.equal(tensors["weight"], STATE[0]["weight"])
     assert values == STATE[1]
+
+
+def test_tied_weights_are_kept_under_both_names(tmp_path: Path) -> None:
+    """A network's embedding and head may be one tensor, of which safetensors wants two."""
+    tied = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
+    Checkpoint(tmp_path, DECISIVE, 60).save(({"head": tied, "embedding": tied}, {}))
+    tensors, _ = Checkpoint(tmp_path, DECISIVE, 60).load() or ({}, {})
+    assert torch.equal(tensors["head"], tied)
+    assert torch.equal(tensors["embedding"], tied)
+
+
+@pytest.mark.parametrize("text", ['{"decisive": 1}', '{"result": [], "decisive": {}}', "[]", "{"])
+def test_what_is_known_of_a_state_may_be_damaged(text: str, tmp_path: Path) -> None:
+    """Nothing is then known; the state itself has a digest of its own."""
+    checkpoint = Checkpoint(tmp_path, DECISIVE, 60)
+    checkpoint.save(STATE)
+    (tmp_path / "other.json").write_text(text)
+    (tmp_path / "other.safetensors").write_bytes(b"")
+    assert known(tmp_path / "other.json") == {}
+    assert Checkpoint(tmp_path, DECISIVE | {"threads": 4}, 60).load() is None
+    checkpoint.drop_recorded(1, "abc")
+    assert checkpoint.path.exists()
 
 
 def test_another_run_does_not_see_it(tmp_path: Path) -> None:
