@@ -16,9 +16,16 @@ from src.share import jobs, own_cores, pick_device, whole_number
 
 # mallopt parameters in glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-LIBRARIES = ("albumentations", "albucore", "numpy", "opencv-python-headless")
-# Environment variables that choose kernels, and with them the last bits.
-SWITCHES = ("ATEN_CPU_CAPABILITY", "CUBLAS", "CUDNN", "DNNL", "MKL", "NVIDIA_TF32", "ONEDNN")
+LIBRARIES = (
+    "albumentations", "albucore", "numpy", "opencv-python-headless", "scipy", "simsimd",
+    "stringzilla",
+)  # fmt: skip
+# Environment variables that choose kernels, and with them the last bits: how their names begin.
+SWITCHES = (
+    "ATEN_CPU_CAPABILITY", "CUBLAS", "CUDNN", "DISABLE_ADDMM_CUDA_LT", "DNNL", "MKL", "NVIDIA_TF32",
+    "ONEDNN", "PYTORCH_TUNABLEOP", "TORCH_ALLOW_TF32", "TORCH_BLAS_PREFER", "TORCH_CUBLASLT",
+    "TORCH_CUDNN", "TORCH_MKLDNN",
+)  # fmt: skip
 # These two alter no bits: the first only prints, and machine() notes the number of threads.
 WITHOUT_EFFECT = ("_VERBOSE", "_NUM_THREADS")
 # What an x86 CPU that computes in this type says of itself.

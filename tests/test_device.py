@@ -4,6 +4,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,33 @@ def test_which_gpu_it_was_enters_no_result(monkeypatch: pytest.MonkeyPatch) -> N
     assert runtime.describe(second, "bf16") == "NVIDIA H100 (cuda:1), bf16"
     assert runtime.machine(first, "fp32") == runtime.machine(second, "fp32")
     assert runtime.surroundings(first) == runtime.surroundings(second)
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", True), ("TORCH_BLAS_PREFER_CUBLASLT", True),
+        ("TORCH_CUBLASLT_UNIFIED_WORKSPACE", True), ("TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT", True),
+        ("TORCH_MKLDNN_MATMUL_MIN_DIM", True), ("DISABLE_ADDMM_CUDA_LT", True),
+        ("PYTORCH_TUNABLEOP_ENABLED", True), ("MKL_CBWR", True), ("ONEDNN_VERBOSE", False),
+        ("MKL_NUM_THREADS", False), ("TORCH_HOME", False),
+    ],
+)  # fmt: skip
+def test_switches_that_choose_kernels_are_noted(
+    name: str, counts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state made with others is not used: its bits may be other ones."""
+    monkeypatch.setenv(name, "7")
+    switches = runtime.surroundings(CPU)["switches"]
+    assert isinstance(switches, dict)
+    assert (switches.get(name) == "7") is counts
+
+
+def test_libraries_that_augmentation_computes_with_are_noted() -> None:
+    """Each that the versions of Albumentations and of its parts ask for, and that has numbers."""
+    about = runtime.surroundings(CPU)
+    for name in ("albumentations", "albucore", "numpy", "scipy", "simsimd", "stringzilla"):
+        assert about[name] == version(name)
 
 
 def test_starting_a_stage_does_not_load_torch_compile() -> None:
