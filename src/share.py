@@ -1,6 +1,7 @@
 """This process's share of the machine: its device, its cores, and among jobs a GPU of its own."""
 
 import fcntl
+import glob
 import math
 import os
 import re
@@ -23,18 +24,19 @@ MEMBERSHIP = Path("/proc/self/cgroup")
 MOST = 1024
 
 
-def whole_number(name: str) -> int | None:
-    """An environment variable from 1 to MOST; None where it is unset."""
+def whole_number(name: str, least: int = 1) -> int | None:
+    """An environment variable from `least`, 0 or 1, to MOST; None where it is unset."""
     text = os.environ.get(name)
     if text is None:
         return None
     digits = text.lstrip("0")
-    if not (text.isascii() and text.isdecimal() and digits):
-        raise InputError(f"{name}: {text!r} is not a whole number above 0 (environment variable)")
+    if not (text.isascii() and text.isdecimal() and (digits or not least)):
+        rule = "a whole number above 0" if least else "a whole number"
+        raise InputError(f"{name}: {text!r} is not {rule} (environment variable)")
     # Python refuses to read a number of thousands of digits.
-    if len(digits) > len(str(MOST)) or int(digits) > MOST:
+    if len(digits) > len(str(MOST)) or int(digits or 0) > MOST:
         raise InputError(f"{name}: {text} is more than {MOST:,}; set fewer (environment variable)")
-    return int(text)
+    return int(digits or 0)
 
 
 def jobs() -> int | None:
@@ -174,12 +176,13 @@ def claim(names: tuple[str, ...]) -> Claim:
     folder = Path(tempfile.gettempdir()) / f"cifar-resnet-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        return next(
-            Claim(place, others, lock)
-            for others in count()
-            for place, name in enumerate(names)
-            if (lock := locked(folder / f"{name}.{others}.lock")) is not None
-        )
+        with open(folder / "choosing.lock", "a", opener=private) as choosing:
+            # Two jobs that count at one moment would choose alike.
+            fcntl.flock(choosing, fcntl.LOCK_EX)
+            others = [in_use(folder, name) for name in names]
+            place = others.index(min(others))
+            slots = (locked(folder / f"{names[place]}.{slot}.lock") for slot in count())
+            return Claim(place, others[place], next(filter(None, slots)))
     except OSError as error:
         raise InputError(
             f"{folder}: cannot hold the GPUs' locks ({error.strerror}); "
@@ -198,6 +201,20 @@ def locked(path: Path) -> IO[str] | None:
     # Otherwise the loader's workers would hold it for seconds after this process was killed.
     os.register_at_fork(after_in_child=file.close)
     return file
+
+
+def in_use(folder: Path, name: str) -> int:
+    """How many jobs have a GPU: its files that another process has locked."""
+    return sum(map(is_locked, folder.glob(f"{glob.escape(name)}.*.lock")))
+
+
+def is_locked(path: Path) -> bool:
+    with open(path, "a", opener=private) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def private(path: str, flags: int) -> int:

@@ -189,6 +189,10 @@ def test_more_threads_than_any_machine_has_are_refused(
         share.whole_number("THREADS")
     monkeypatch.setenv("THREADS", "1024")
     assert share.whole_number("THREADS") == 1024
+    monkeypatch.setenv("THREADS", "0")
+    assert share.whole_number("THREADS", least=0) == 0
+    with pytest.raises(InputError, match=r"^THREADS: '0' is not a whole number above 0"):
+        share.whole_number("THREADS")
 
 
 @pytest.fixture
@@ -216,7 +220,17 @@ def test_jobs_take_gpus_of_their_own(capsys: pytest.CaptureFixture[str]) -> None
     others += [take(), take()]
     assert [(each.place, each.others) for each in others] == [(0, 0), (0, 1), (1, 1)]
     others.pop(0).lock.close()
-    assert take()[:2] == (0, 0)
+    assert take()[:2] == (0, 1)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_an_idle_gpu_is_taken_before_one_that_a_job_has() -> None:
+    """Though the other one's first slot is free."""
+    first, second, third = take(), take(), take()
+    assert [each.place for each in (first, second, third)] == [0, 1, 0]
+    first.lock.close()
+    second.lock.close()
+    assert take()[:2] == (1, 0)
 
 
 @pytest.mark.usefixtures("two_gpus")
