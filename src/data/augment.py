@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from src.data.records import Split
 from src.data.transforms import Transform, build_pipeline, fault, variants
+from src.device import memory_for
 from src.pipeline.errors import InputError
 
 Image = NDArray[np.uint8]
@@ -37,7 +38,8 @@ class Augment:
     def __call__(self, image: Image, epoch: int, index: int) -> Image:
         """The draw for image `index` in `epoch` (each below 2**32).
 
-        Raises InputError where a transform fails or changes the image's size or type.
+        Raises InputError where a transform fails or changes the image's size or type, and
+        MemoryError where the memory is too small for it.
         """
         key = epoch << 32 | index
         self.pipeline.set_random_state(
@@ -45,11 +47,12 @@ class Augment:
         )
         try:
             result: Image = self.pipeline(image=image)["image"]
-        except MemoryError:
-            raise
-        # Whatever else a transform of Albumentations may raise.
+        # Whatever a transform of Albumentations may raise.
         except Exception as error:
-            raise InputError(f"{fault(error)} (params.yaml)") from error
+            text = f"{fault(error)} (params.yaml)"
+            if isinstance(error, MemoryError) or "Insufficient memory" in str(error):  # OpenCV's
+                raise MemoryError(text) from error
+            raise InputError(text) from error
         if result.shape != image.shape or result.dtype != image.dtype:
             raise InputError(
                 f"augment: must return 32×32×3 uint8, not {'×'.join(map(str, result.shape))} "
@@ -66,7 +69,11 @@ class Augment:
             warnings.simplefilter("error", UserWarning)
             # Many draws: some fail by their combination.
             for index in range(CHECKED_DRAWS):
-                self((black, noise)[index % 2], 0, index)
+                try:
+                    self((black, noise)[index % 2], 0, index)
+                except MemoryError as error:
+                    # Of one image: the transform asks for too much.
+                    raise InputError(str(error)) from error
 
 
 def draw_examples(split: Split, augment: Augment) -> tuple[Image, Image, list[int]]:
@@ -75,8 +82,9 @@ def draw_examples(split: Split, augment: Augment) -> tuple[Image, Image, list[in
     Returns originals (R, 32, 32, 3), draws (R, K, 32, 32, 3) of epochs 0 to K-1, and labels.
     """
     rows = np.unique(split.labels, return_index=True)[1][:EXAMPLE_ROWS]
-    draws = [
-        [augment(split.images[row], epoch, int(row)) for epoch in range(EXAMPLE_DRAWS)]
-        for row in rows
-    ]
+    with memory_for("augmenting examples"):
+        draws = [
+            [augment(split.images[row], epoch, int(row)) for epoch in range(EXAMPLE_DRAWS)]
+            for row in rows
+        ]
     return split.images[rows], np.array(draws), split.labels[rows].tolist()

@@ -21,13 +21,15 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from src.data.augment import Augment
 from src.data.records import SIDE, Split
+from src.device import memory_for
 from src.pipeline.errors import InputError
-from src.share import jobs, own_cores
+from src.share import jobs, own_cores, whole_number
 
 Key = tuple[int, int]
 # Where workers put their batches for this process to read, on Linux.
 SHARED = Path("/dev/shm")
 PAGE = 4096
+MEND = "end other programs that use it, or set fewer WORKERS (environment variable)"
 # Batches that each worker prepares ahead.
 PREFETCH = 4
 # Batches that this process has taken from a worker and still holds.
@@ -39,13 +41,10 @@ SEMAPHORES, SEMAPHORES_EACH = 8, 4
 
 def worker_count(device: torch.device) -> int:
     """Loader processes: the environment's WORKERS, else what suits the device."""
-    text = os.environ.get("WORKERS")
-    if text is None:
-        # On a CPU the step itself wants every core; the loader takes about 1% of it.
-        return 0 if device.type == "cpu" else min(16, max(1, own_cores() - 1))
-    if not text.isdecimal():
-        raise InputError(f"WORKERS: {text!r} is not a whole number (environment variable)")
-    return int(text)
+    if (asked := whole_number("WORKERS", least=0)) is not None:
+        return asked
+    # On a CPU the step itself wants every core; the loader takes about 1% of it.
+    return 0 if device.type == "cpu" else min(16, max(1, own_cores() - 1))
 
 
 class Augmented(Dataset[tuple[Tensor, Tensor]]):
@@ -61,7 +60,8 @@ class Augmented(Dataset[tuple[Tensor, Tensor]]):
         An error that a worker raised would reach the trainer as the text of a traceback.
         """
         try:
-            return self.batch(keys)
+            with memory_for(f"augmenting a batch of {len(keys)} images", MEND):
+                return self.batch(keys)
         except InputError as error:
             return error
 
@@ -77,7 +77,7 @@ def check_batch_size(batch_size: int, images: int) -> None:
     if images < batch_size:
         raise InputError(
             f"train.batch_size: {batch_size} is more than the {images} images that are "
-            "trained on (params.yaml; data.val_size holds out the others)"
+            "trained on (params.yaml; data.val_size and data.train_limit leave out the others)"
         )
 
 

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import albumentations
 import numpy as np
 import pytest
+from albumentations import HorizontalFlip
 
 from src.data.augment import Augment, draw_examples
 from src.data.records import Split
@@ -94,6 +96,21 @@ def test_a_transform_that_is_seldom_applied_is_refused_too() -> None:
     with pytest.raises(InputError, match="must return 32×32×3 uint8"):
         Augment([{"ToFloat": {"p": 1e-6}}], 0)
     Augment([{"ToFloat": {"p": 0.0}}], 0)
+
+
+class TooLarge(HorizontalFlip):
+    def apply(self, *_: Any, **__: Any) -> Any:
+        raise MemoryError("Unable to allocate 9 TiB")
+
+
+def test_a_transform_that_asks_for_more_memory_than_there_is_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As PadIfNeeded to a million pixels: of one image it is the transform's fault."""
+    monkeypatch.setattr(albumentations, "TooLarge", TooLarge, raising=False)
+    said = r"^augment\.TooLarge: fails on an image: Unable to allocate 9 TiB \(params\.yaml\)$"
+    with pytest.raises(InputError, match=said):
+        Augment([{"TooLarge": {"p": 1.0}}], 0)
 
 
 def test_an_empty_pipeline_leaves_images_alone(split: Split) -> None:

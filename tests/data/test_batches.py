@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import albumentations
+import cv2
 import pytest
 import torch
 from albumentations import HorizontalFlip
@@ -161,7 +162,8 @@ def test_epochs_differ_and_visit_each_image_at_most_once(split: Split) -> None:
 
 
 def test_too_few_images_for_a_batch(split: Split) -> None:
-    with pytest.raises(InputError, match=r"train\.batch_size: 64 is more than the 50"):
+    left_out = r"data\.val_size and data\.train_limit leave out the others"
+    with pytest.raises(InputError, match=rf"train\.batch_size: 64 is more than the 50.*{left_out}"):
         BatchKeys(len(split), 64, 0, 0, 1)
 
 
@@ -200,11 +202,72 @@ def test_a_fault_that_shows_late_is_a_sentence(
     )
 
 
-@pytest.mark.parametrize("text", ["two", "-1", "1.5", ""])
+class BareKeyError(HorizontalFlip):
+    def apply(self, *_: Any, **__: Any) -> Any:
+        raise KeyError
+
+
+def test_an_error_without_words_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(albumentations, "BareKeyError", BareKeyError, raising=False)
+    with pytest.raises(InputError, match=r"^augment\.BareKeyError: fails on an image: "):
+        Augment([{"BareKeyError": {"p": 1.0}}], 0)
+
+
+class SeldomTooLarge(HorizontalFlip):
+    """As a transform that asks for more memory than there is, once in a hundred images."""
+
+    error: Exception = MemoryError("Unable to allocate 9 TiB")
+
+    def apply(self, img: Any, **_: Any) -> Any:
+        if self.py_random.random() < 0.01:
+            raise self.error
+        return img
+
+
+class SeldomTooLargeForOpenCV(SeldomTooLarge):
+    error = cv2.error("(-4:Insufficient memory) Failed to allocate 9 bytes in OutOfMemoryError")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("kind", [SeldomTooLarge, SeldomTooLargeForOpenCV])
+def test_too_little_memory_for_augmentation_is_a_sentence(
+    kind: type, workers: int, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no fault of the transform, which has done it before."""
+    monkeypatch.setattr(Augment, "check_output", lambda _: None)
+    monkeypatch.setattr(albumentations, kind.__name__, kind, raising=False)
+    augment = Augment([{kind.__name__: {"p": 1.0}}], 0)
+    keys = BatchKeys(len(split), 16, 5, 0, 60)
+    with pytest.raises(InputError) as caught:
+        list(augmented_batches(Augmented(split, augment), keys, workers, CPU))
+    assert str(caught.value) == (
+        "augmenting a batch of 16 images does not fit this machine's memory; end other programs "
+        "that use it, or set fewer WORKERS (environment variable)"
+    )
+
+
+@pytest.mark.parametrize("text", ["two", "-1", "1.5", "", "²"])
 def test_workers_must_be_a_number(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKERS", text)
-    with pytest.raises(InputError, match="WORKERS"):
+    with pytest.raises(InputError, match=rf"^WORKERS: '{text}' is not a whole number \("):
         worker_count(CPU)
+
+
+@pytest.mark.parametrize("text", ["1025", "9" * 5000])
+def test_more_workers_than_any_machine_runs_are_refused(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKERS", text)
+    with pytest.raises(InputError, match=f"^WORKERS: {text} is more than 1,024"):
+        worker_count(CPU)
+
+
+@pytest.mark.parametrize(("text", "workers"), [("0", 0), ("00", 0), ("007", 7), ("1024", 1024)])
+def test_the_environment_says_how_many_workers(
+    text: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKERS", text)
+    assert worker_count(torch.device("cuda")) == workers
 
 
 @pytest.mark.parametrize(
