@@ -18,6 +18,12 @@ from typing import Any
 import pytest
 import torch
 
+from src.data.tensors import load_tensors
+from src.network import resnet
+from src.pipeline.errors import InputError
+from src.pipeline.params import Params
+from src.pipeline.stage import read_inputs
+from stages.train import main as train
 from tests.conftest import make_project, run, tiny_values, write_params
 
 SEED = int(os.environ.get("RESUME_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
@@ -112,6 +118,47 @@ def kill_once_a_state_is_there(
         process.send_signal(number)
     output, errors = process.communicate(timeout=300)
     return process.returncode, output + errors
+
+
+def test_a_reader_that_goes_loses_no_step(prepared: Path, tmp_path: Path) -> None:
+    """As `dvc repro | head -1`: the state is that of the last epoch that the table has."""
+    folder = fresh(prepared, tmp_path / "project")
+    values = training_values()
+    values["train"]["epochs"] = 6
+    write_params(folder, values)
+    shell = '"$0" -u -m stages.train | head -1; exit "${PIPESTATUS[0]}"'
+    ended = run(folder, "bash", "-c", shell, sys.executable, check=False)
+    assert ended.returncode == 141
+    assert ended.stderr == (
+        "train: stopped because stdout cannot be written (Broken pipe); run the same command again "
+        "to go on\n"
+    )
+    (state,) = states(folder)
+    _, about = load_tensors(state, "")
+    rows = (folder / "plots/training.csv").read_text().splitlines()[1:]
+    assert len(about["history"]) == len(rows) > 0
+    assert run(folder, *COMMAND).stdout.count(f"going on from step {about['step']} of ") == 1
+
+
+def test_an_edit_before_the_first_step_is_found_at_once(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after hours; and no state gets the name of inputs that it does not rest on."""
+    folder = fresh(prepared, tmp_path / "project")
+    monkeypatch.chdir(folder)
+    inputs = read_inputs("train")
+    build = resnet.build_model
+
+    def build_and_edit(*words: Any) -> Any:
+        model = build(*words)
+        with (folder / "src/training/step.py").open("a") as file:
+            file.write("# edited\n")
+        return model
+
+    monkeypatch.setattr(resnet, "build_model", build_and_edit)
+    with pytest.raises(InputError, match=r"^changed while it ran: src/training/step\.py; "):
+        train(Params.model_validate(training_values()), inputs)
+    assert states(folder) == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The training loop, to the bit the same however often it is interrupted."""
 
+import sys
 import time
 from typing import Any
 
@@ -7,6 +8,7 @@ from torch import nn
 from tqdm import tqdm
 
 from src.data.dataset import TrainingData
+from src.pipeline.command import PIPE_CLOSED, let_go_of_stdout
 from src.pipeline.stop import Stopped, StopRequest
 from src.training.checkpoint import Checkpoint, State
 from src.training.history import EpochLog, Row, epoch_line
@@ -33,7 +35,7 @@ def fit(
     """
     run = Run(model, data, settings, rates)
     restore(run, checkpoint, on_epoch)
-    first = run.step
+    first = run.step, len(run.history)
     with StopRequest() as stop, progress(run) as bar:
         epoch = Epoch(run, stop, on_epoch)
         try:
@@ -42,7 +44,7 @@ def fit(
             run.check_finite()
             checkpoint.save(epoch.state())
             raise
-    if run.step > first:
+    if (run.step, len(run.history)) != first:
         checkpoint.save(run.state())
     # With train.average the result is not the network that a longer run goes on with.
     model.load_state_dict(run.result.state_dict())
@@ -94,8 +96,19 @@ def ended_early(run: Run) -> bool:
     """Whether train.stop ends the training here, before its last step; then it is said."""
     if run.step == run.total_steps or not run.has_stalled():
         return False
-    tqdm.write(f"stopped early after epoch {len(run.history)}, as train.stop asks")
+    say(f"stopped early after epoch {len(run.history)}, as train.stop asks")
     return True
+
+
+def say(line: str) -> None:
+    """Print a line above the bar. Raises Stopped where nobody reads it or its disk is full."""
+    try:
+        tqdm.write(line)
+    except OSError as error:
+        let_go_of_stdout()
+        reason = f"stopped because stdout cannot be written ({error.strerror})"
+        code = PIPE_CLOSED if isinstance(error, BrokenPipeError) else 1
+        raise Stopped(reason, code) from error
 
 
 class Epoch:
@@ -124,9 +137,9 @@ class Epoch:
         speed = run.per_epoch * train.batch_size / run.spent
         row = run.end_epoch(self.stop.check)
         seconds = self.seconds()
-        tqdm.write(epoch_line(row, train.epochs, seconds, speed))
         self.on_epoch(run.history, {"seconds": seconds, "images_per_second": speed})
         run.spent, self.began = 0.0, time.perf_counter()
+        say(epoch_line(row, train.epochs, seconds, speed))
 
 
 def progress(run: Run) -> "tqdm[Any]":
@@ -136,6 +149,7 @@ def progress(run: Run) -> "tqdm[Any]":
         total=run.total_steps * batch_size,
         initial=run.step * batch_size,
         unit="img",
-        disable=None,
+        # Without a stderr there is no terminal to draw on.
+        disable=None if sys.stderr else True,
         dynamic_ncols=True,
     )

@@ -116,6 +116,62 @@ def test_a_stop_while_an_epoch_is_closed_leaves_it_to_the_next_run(
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(BrokenPipeError(32, "Broken pipe"), 141), (OSError(28, "No space left on device"), 1)],
+)
+def test_a_stdout_that_takes_no_more_loses_nothing(
+    fault: OSError, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The epoch whose line could not be printed is closed, and the next run goes on behind it."""
+    expected, whole = train(tmp_path / "whole", params())
+
+    def write(_: str) -> None:
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr("src.training.fit.tqdm.write", write)
+        patch.setattr("src.training.fit.let_go_of_stdout", lambda: None)
+        with pytest.raises(Stopped, match=fault.strerror) as raised:
+            train(tmp_path / "cut", params())
+    assert raised.value.code == code
+    assert (tmp_path / "cut/training.csv").read_text().count("\n") == 2
+    _, values = Checkpoint(tmp_path / "cut/resume", DECISIVE, 60).load() or ({}, {})
+    assert values["step"] == 10
+    assert len(values["history"]) == 1
+    history, resumed = train(tmp_path / "cut", params())
+    assert history == expected
+    before, after = whole.state_dict(), resumed.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_without_a_stderr_there_is_no_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after `2>&-`."""
+    monkeypatch.setattr("sys.stderr", None)
+    history, _ = train(tmp_path, params())
+    assert len(history) == 3
+
+
+def test_a_run_whose_last_validation_alone_was_left_writes_its_end(tmp_path: Path) -> None:
+    """Else a longer run would validate that epoch once more."""
+    model = TinyNet()
+
+    def signal_in_last_step(*_: Any) -> None:
+        if model.training and model.steps == 30:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    model.fc.register_forward_hook(signal_in_last_step)
+    with pytest.raises(Stopped):
+        train(tmp_path, params(), model=model)
+    for epochs_closed in (2, 3):
+        _, values = Checkpoint(tmp_path / "resume", DECISIVE, 60).load() or ({}, {})
+        assert values["step"] == 30
+        assert len(values["history"]) == epochs_closed
+        history, again = train(tmp_path, params())
+        assert again.steps == 0
+    assert len(history) == 3
+
+
 def test_a_stop_after_a_bad_step_saves_nothing(tmp_path: Path) -> None:
     """Or the run that goes on from there would hide that an update was skipped."""
     model = TinyNet()
