@@ -113,13 +113,13 @@ class Run:
         """InputError where training has diverged. Waits for the device."""
         step = self.compute.diverged_at()
         if step is not None:
-            raise self.diverged(step)
+            epoch, batch = divmod(step, self.per_epoch)
+            place = f"at epoch {epoch + 1}, step {batch + 1} of {self.per_epoch}"
+            raise self.diverged(f"the loss or a gradient was not finite {place}")
 
-    def diverged(self, step: int) -> InputError:
-        epoch, batch = divmod(step, self.per_epoch)
+    def diverged(self, what: str) -> InputError:
         return InputError(
-            f"training diverged: the loss or a gradient was not finite at epoch {epoch + 1}, "
-            f"step {batch + 1} of {self.per_epoch}, near learning rate {self.lr:g}. "
+            f"training diverged: {what}, near learning rate {self.lr:g}. "
             f"Lower it: `dvc exp run -S train.lr={self.rates.peak / 10:g}`"
             + ("" if self.settings.precision == "fp32" else ", or set train.precision: fp32")
         )
@@ -160,7 +160,9 @@ class Run:
                 self.result, self.data.validation, self.normalize, precision, side, check_stop
             )
             if not math.isfinite(val_loss):
-                raise self.diverged(self.step - 1)
+                raise self.diverged(
+                    f"the validation loss was not finite after epoch {row['epoch']}"
+                )
             row |= {"val_loss": val_loss, "val_accuracy": val_accuracy}
             if isinstance(self.scheduler, ReduceLROnPlateau):
                 if side != self.side(max(0, self.step - 1 - self.per_epoch)):

@@ -1,6 +1,7 @@
 """A run does, step by step and epoch by epoch, what its parameters say."""
 
 import itertools
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,17 @@ def test_plateau_compares_losses_of_one_size(monkeypatch: pytest.MonkeyPatch) ->
     advance(run, 4 * run.per_epoch)
     assert [row["lr"] for row in run.history] == [0.05] * 4
     assert run.lr == 0.025
+
+
+def test_a_validation_loss_that_is_not_finite_is_said_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No loss or gradient of a step was: those are looked at before."""
+    monkeypatch.setattr("src.training.run.validate", lambda *_: (math.inf, 0.1))
+    run = new_run(params())
+    said = r"^training diverged: the validation loss was not finite after epoch 1, near learning"
+    with pytest.raises(InputError, match=said):
+        advance(run, run.per_epoch)
 
 
 def test_each_size_needs_a_step() -> None:
