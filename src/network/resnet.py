@@ -63,6 +63,11 @@ def check_logits(model: nn.Module, arch: str, num_classes: int) -> None:
     with torch.no_grad():
         logits = model.eval()(torch.zeros(1, 3, SIDE, SIDE))
     model.train(was_training)
+    if not isinstance(logits, Tensor):
+        raise InputError(
+            f"model.arch: {arch} gives one image a {type(logits).__name__}, not a tensor of "
+            "logits; let it return the logits alone (src/network/resnet.py)"
+        )
     if logits.shape != (1, num_classes):
         raise InputError(
             f"model.arch: {arch} gives one image {tuple(logits.shape)} numbers, not "

@@ -3,6 +3,7 @@
 Each raises ValueError with what is wrong; params.py adds the key and the file.
 """
 
+import math
 import re
 from decimal import Decimal
 from typing import Any
@@ -50,6 +51,18 @@ def check_transform(transform: object, place: str = "") -> None:
         raise ValueError(f"{place}{name}: p: {p!r} is not a probability from 0 to 1")
     if name in COMPOSITIONS:
         check_inside(name, arguments.get("transforms"), f"{place}{name}: ")
+    check_finite(arguments, f"{place}{name}: ")
+
+
+def check_finite(value: object, place: str) -> None:
+    """ValueError where a number in it, at any depth, is infinite or none: JSON has no such."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{place}{value} is not a finite number")
+    named = value.items() if isinstance(value, dict) else ()
+    for name, each in named:
+        check_finite(each, f"{place}{name}: ")
+    for each in value if isinstance(value, list) else ():
+        check_finite(each, place)
 
 
 def check_inside(name: str, transforms: object, place: str) -> None:

@@ -90,6 +90,23 @@ class Indexed(nn.Module):
         return self.head(tokens[:, self.order - 4001].mean(1))
 
 
+class Tuple(nn.Module):
+    """As networks that also return a loss or features."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, classes)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return self.fc(images.mean((2, 3))), None
+
+
+def test_a_network_that_returns_no_tensor_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ARCHITECTURES, "tuple", Tuple)
+    with pytest.raises(InputError, match=r"^model\.arch: tuple gives one image a tuple, not a ten"):
+        build_model("tuple", 10)
+
+
 OTHERS = {
     "mobilenet": lambda classes: mobilenet_v3_small(num_classes=classes),
     "indexed": Indexed,

@@ -1,6 +1,7 @@
 """params.yaml: a valid configuration, or one sentence naming key, value and rule."""
 
 import copy
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,16 @@ BAD = [
     ("augment", [{"HorizontalFlip": {"p": True}}], "HorizontalFlip: p: True is not a probability"),
     ("augment", [{"D4": {"p": "1e-1"}}], "augment: D4: p: '1e-1' is text in YAML; write 0.1"),
     ("augment", [{"D4": {"p": "5e-5"}}], "p: '5e-5' is text in YAML; write 0.00005"),
+    (
+        "augment",
+        [one_of({"Blur": {"blur_limit": [3, math.inf], "p": 1.0}})],
+        "augment: OneOf: Blur: blur_limit: inf is not a finite number",
+    ),
+    (
+        "augment",
+        [{"CropAndPad": {"px": {"low": math.nan}, "p": 1.0}}],
+        "augment: CropAndPad: px: low: nan is not a finite number",
+    ),
     ("augment", [{"Lambda": {"p": 1.0}}], "augment: Lambda has no place here: it needs functions"),
     (
         "augment",
