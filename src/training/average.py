@@ -68,12 +68,10 @@ class Average:
                 check_stop()
                 yield resize(normalize(batch), side)
 
-        layers = [layer for layer in self.model.train().modules() if learns(layer)]
-        taken = {id(buffer) for layer in layers for buffer in layer.buffers()}
-        # First of all: what a frozen layer gives, the layers after it see.
-        for mean, present in self.buffers:
-            if id(mean) not in taken:
-                mean.copy_(present)
+        # First of all: the layers after a frozen one see what it gives.
+        self.take_over()
+        self.model.train()
+        layers = [layer for layer in self.model.modules() if learns(layer)]
         if not layers:
             return
         with (
@@ -83,6 +81,15 @@ class Average:
         ):
             for batch in inputs():
                 self.model(batch)
+        # These images are no training: what else they have changed goes.
+        self.take_over(but=[layer for layer in layers if layer.num_batches_tracked])
+
+    def take_over(self, but: Sequence[nn.Module] = ()) -> None:
+        """Make the buffers those of the network, but for some layers'."""
+        kept = {id(buffer) for layer in but for buffer in layer.buffers()}
+        for mean, present in self.buffers:
+            if id(mean) not in kept:
+                mean.copy_(present)
 
 
 def statistics_rows(images: int) -> NDArray[np.int64]:
@@ -106,10 +113,14 @@ def learns(module: nn.Module) -> TypeGuard[_BatchNorm]:
 
 @contextmanager
 def plain_mean(layers: Sequence[_BatchNorm]) -> Iterator[None]:
-    """Let batch norm take its statistics anew, as the mean over the batches that follow."""
+    """Let batch norm take its statistics anew, as the mean over the batches that follow.
+
+    The first batch replaces what there is, so a layer that sees none keeps it.
+    """
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
-        layer.reset_running_stats()
+        if layer.num_batches_tracked is not None:
+            layer.num_batches_tracked.zero_()
         layer.momentum = None
     try:
         yield

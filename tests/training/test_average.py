@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import batch_norm
 
 from src.data.normalize import resize
 from src.training.average import Average, statistics_rows
@@ -67,36 +68,50 @@ def test_its_statistics_are_those_of_its_own_activations(side: int) -> None:
     assert mean.bn.momentum == 0.1
 
 
+class KeepsStatistics(nn.BatchNorm2d):
+    """Frozen by its own forward, as torchvision's FrozenBatchNorm2d."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        assert self.running_mean is not None
+        return batch_norm(images, self.running_mean, self.running_var, self.weight, self.bias)
+
+
 class Frozen(TinyNet):
-    """A network that counts its passes, and whose batch norm keeps the statistics that it has."""
+    """A network that counts its passes, and has batch norm that is not trained beside its own."""
 
     passes: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("passes", torch.tensor(0))
+        self.by_mode, self.by_forward = nn.BatchNorm2d(8), KeepsStatistics(8)
+        self.unused = nn.BatchNorm2d(8)
 
     def train(self, mode: bool = True) -> "Frozen":
         super().train(mode)
-        self.bn.eval()
+        self.by_mode.eval()
         return self
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         self.passes += 1
-        return super().forward(images)
+        features = self.by_forward(self.by_mode(self.bn(self.conv1(images))))
+        return self.fc(features.relu().mean((2, 3)))
 
 
 def test_other_buffers_become_the_networks_own() -> None:
-    """Also the statistics of a layer that is never trained, which would be lost."""
+    """Also the statistics of layers that are never trained, which would be lost."""
     model, how = Frozen(), new_run(params()).normalize
     average = Average(model, DECAY)
     model.passes.fill_(7)
-    model.bn.running_mean.fill_(0.3)
-    before = [buffer.clone() for buffer in model.buffers()]
+    for layer in (model.by_mode, model.by_forward, model.unused):
+        layer.running_mean.fill_(0.3)
+        layer.running_var.fill_(2.0)
+    before = copy.deepcopy(dict(model.named_buffers()))
     average.complete(tiny_data().train, how, "fp32", 32, lambda: None)
-    for mean, own, kept in zip(average.model.buffers(), model.buffers(), before, strict=True):
-        assert torch.equal(mean, kept)
-        assert torch.equal(own, kept)
+    for name, buffer in average.model.named_buffers():
+        assert torch.equal(buffer, before[name]) is not name.startswith("bn."), name
+    for name, buffer in model.named_buffers():
+        assert torch.equal(buffer, before[name]), name
 
 
 class TwoNorms(nn.Module):
@@ -120,7 +135,7 @@ class TwoNorms(nn.Module):
 
 @pytest.mark.parametrize("evaluates", [True, False])
 def test_a_layer_behind_a_frozen_one_sees_what_that_gives(evaluates: bool) -> None:
-    """Frozen by its mode or by a momentum of 0, as training treats both."""
+    """In training: with a momentum of 0 it normalises by the batch, and keeps its statistics."""
     model, how, train = (
         TwoNorms(evaluates=evaluates),
         new_run(params()).normalize,
@@ -133,6 +148,7 @@ def test_a_layer_behind_a_frozen_one_sees_what_that_gives(evaluates: bool) -> No
     mean = average.model
     assert torch.equal(mean.kept.running_mean, model.kept.running_mean)
     assert torch.equal(mean.kept.running_var, model.kept.running_var)
+    mean.train()
     given = mean.kept(how(torch.from_numpy(train.images))).transpose(0, 1).flatten(1)
     torch.testing.assert_close(mean.learns.running_mean, given.mean(1), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(mean.learns.running_var, given.var(1), rtol=1e-4, atol=1e-4)
