@@ -5,6 +5,7 @@ images of any resolution.
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 
 import torch
@@ -58,18 +59,24 @@ def build_model(arch: str, num_classes: int, seed: int = 0) -> nn.Module:
 
 
 def check_logits(model: nn.Module, arch: str, num_classes: int) -> None:
-    """InputError unless the network gives one image one logit for each class."""
+    """InputError unless the network gives each image one logit for each class."""
     was_training = model.training
-    with torch.no_grad():
-        logits = model.eval()(torch.zeros(1, 3, SIDE, SIDE))
+    # In training a network may return more; of a copy, because batch norm learns from what it sees.
+    copy = deepcopy(model)
+    copy.train()
+    model.eval()
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        # Of two images: of one, batch norm has no variance where a map has one pixel.
+        given = [each(torch.zeros(2, 3, SIDE, SIDE)) for each in (model, copy)]
     model.train(was_training)
-    if not isinstance(logits, Tensor):
-        raise InputError(
-            f"model.arch: {arch} gives one image a {type(logits).__name__}, not a tensor of "
-            "logits; let it return the logits alone (src/network/resnet.py)"
-        )
-    if logits.shape != (1, num_classes):
-        raise InputError(
-            f"model.arch: {arch} gives one image {tuple(logits.shape)} numbers, not "
-            f"(1, {num_classes}); let it take the number of classes (src/network/resnet.py)"
-        )
+    for logits, when in zip(given, ("", " in training"), strict=True):
+        if not isinstance(logits, Tensor):
+            raise InputError(
+                f"model.arch: {arch} gives images a {type(logits).__name__}{when}, not a tensor "
+                "of logits; let it return the logits alone (src/network/resnet.py)"
+            )
+        if logits.shape != (2, num_classes):
+            raise InputError(
+                f"model.arch: {arch} gives two images {tuple(logits.shape)} numbers{when}, not "
+                f"(2, {num_classes}); let it take the number of classes (src/network/resnet.py)"
+            )

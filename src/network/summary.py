@@ -1,5 +1,6 @@
 """The table of a network's layers: output shapes, parameters, memory."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,7 +30,8 @@ def summary_rows(model: nn.Module) -> list[tuple[str, tuple[int, ...], int]]:
 
     def note(module: nn.Module, _: Any, output: Any) -> None:
         # Attention, for one, returns its weights too.
-        shape = tuple((output if isinstance(output, Tensor) else output[0]).shape[1:])
+        first = next(tensors_of(output), torch.empty(0))
+        shape = tuple(first.shape[1:])
         rows.append((f"{type(module).__name__}-{len(rows) + 1}", shape, own_parameters(module)))
 
     hooks = [
@@ -39,13 +41,25 @@ def summary_rows(model: nn.Module) -> list[tuple[str, tuple[int, ...], int]]:
     ]
     was_training = model.training
     try:
+        model.eval()
         with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, SIDE, SIDE))
+            model(torch.zeros(1, 3, SIDE, SIDE))
     finally:
         model.train(was_training)
         for hook in hooks:
             hook.remove()
     return rows
+
+
+def tensors_of(output: Any) -> Iterator[Tensor]:
+    """The tensors in what a layer returns, at any depth."""
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        yield from tensors_of([*output.values()])
+    elif isinstance(output, Sequence) and not isinstance(output, str):
+        for each in output:
+            yield from tensors_of(each)
 
 
 def summary(model: nn.Module) -> str:

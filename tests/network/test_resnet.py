@@ -1,6 +1,8 @@
 """build_model gives exactly the CIFAR ResNets, and any other network that the table names."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -91,20 +93,53 @@ class Indexed(nn.Module):
 
 
 class Tuple(nn.Module):
-    """As networks that also return a loss or features."""
+    """As networks that also return features, some of them in training alone (GoogLeNet)."""
+
+    def __init__(self, classes: int, always: bool) -> None:
+        super().__init__()
+        self.norm, self.fc = nn.BatchNorm2d(3), nn.Linear(3, classes)
+        self.always = always
+
+    def forward(self, images: torch.Tensor) -> Any:
+        logits = self.fc(self.norm(images).mean((2, 3)))
+        return (logits, None) if self.always or self.training else logits
+
+
+@pytest.mark.parametrize(("always", "when"), [(True, ""), (False, " in training")])
+def test_a_network_that_returns_no_tensor_is_refused(
+    always: bool, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ARCHITECTURES, "tuple", partial(Tuple, always=always))
+    said = rf"^model\.arch: tuple gives images a tuple{when}, not a tensor of logits"
+    with pytest.raises(InputError, match=said):
+        build_model("tuple", 10)
+
+
+class Noisy(nn.Module):
+    """Batch norm before dropout; its `train` forgets to return the network."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.fc = nn.Linear(3, classes)
+        self.norm, self.drop, self.fc = nn.BatchNorm2d(3), nn.Dropout(), nn.Linear(3, classes)
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return self.fc(images.mean((2, 3))), None
+    def train(self, mode: bool = True) -> None:  # type: ignore[override]
+        super().train(mode)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.drop(self.norm(images).mean((2, 3))))
 
 
-def test_a_network_that_returns_no_tensor_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARCHITECTURES, "tuple", Tuple)
-    with pytest.raises(InputError, match=r"^model\.arch: tuple gives one image a tuple, not a ten"):
-        build_model("tuple", 10)
+def test_the_check_of_a_network_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in its statistics nor in the draws that follow."""
+    monkeypatch.setitem(ARCHITECTURES, "noisy", Noisy)
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    model = build_model("noisy", 10)
+    assert torch.equal(torch.rand(1), expected)
+    assert model.training
+    assert model.norm.num_batches_tracked == 0
+    assert summary(model).count("BatchNorm2d") == 1
 
 
 OTHERS = {
@@ -157,5 +192,7 @@ def test_the_faster_convolutions_leave_another_network_alone(
 
 def test_a_network_that_ignores_the_classes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ARCHITECTURES, "mine", lambda _: Indexed(1000))
-    with pytest.raises(InputError, match=r"mine gives one image \(1, 1000\) numbers, not \(1, 7\)"):
+    with pytest.raises(
+        InputError, match=r"mine gives two images \(2, 1000\) numbers, not \(2, 7\)"
+    ):
         build_model("mine", 7)
