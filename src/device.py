@@ -23,11 +23,13 @@ LIBRARIES = (
 # Environment variables that choose kernels, and with them the last bits: how their names begin.
 SWITCHES = (
     "ATEN_CPU_CAPABILITY", "CUBLAS", "CUDNN", "DISABLE_ADDMM_CUDA_LT", "DNNL", "MKL", "NVIDIA_TF32",
-    "ONEDNN", "PYTORCH_TUNABLEOP", "TORCH_ALLOW_TF32", "TORCH_BLAS_PREFER", "TORCH_CUBLASLT",
-    "TORCH_CUDNN", "TORCH_MKLDNN",
+    "ONEDNN", "PYTORCH_MIOPEN", "PYTORCH_TUNABLEOP", "TORCH_ALLOW_TF32", "TORCH_BLAS_PREFER",
+    "TORCH_CUBLASLT", "TORCH_CUDNN", "TORCH_LINEAR_FLATTEN", "TORCH_MKLDNN",
 )  # fmt: skip
-# These two alter no bits: the first only prints, and machine() notes the number of threads.
-WITHOUT_EFFECT = ("_VERBOSE", "_NUM_THREADS")
+# What torch says of an operation that may add in another order each time.
+NOT_DETERMINISTIC = "does not have a deterministic implementation"
+# These alter no bits: they only print, and machine() notes the number of threads.
+WITHOUT_EFFECT = ("_DEBUG", "_VERBOSE", "_VERBOSE_FILENAME", "_NUM_THREADS")
 # What an x86 CPU that computes in this type says of itself.
 IN_HARDWARE = {"bf16": ("avx512_bf16", "amx_bf16"), "fp16": ("avx512_fp16", "amx_fp16")}
 # What torch says when memory runs out: on CUDA and mps, on the CPU (two), in CUDA's libraries.

@@ -20,7 +20,8 @@ from src.pipeline.errors import InputError
 ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)(\d)([af]?)")
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
-# More threads or jobs than this are a slip of the hand; on the threads torch may hang.
+# More threads, jobs or loader processes than this are a slip of the hand; on the threads torch may
+# hang.
 MOST = 1024
 
 

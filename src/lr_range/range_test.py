@@ -26,7 +26,7 @@ from src.lr_range.trend import Curve, blown_up, finite_part
 from src.pipeline.params import LinearRange, LrFind, Range
 from src.pipeline.progress import progress
 from src.training.optimizer import make_optimizer
-from src.training.settings import Settings, key_draws, memory_for_step
+from src.training.settings import Settings, faults_of_step, key_draws
 
 with warnings.catch_warnings():
     # It asks tqdm for a notebook's progress bar, which warns outside a notebook.
@@ -111,7 +111,7 @@ def range_test(model: nn.Module, data: TrainingData, find: LrFind, settings: Set
     batches = training_loader(data.train, find.num_iter, settings)
     with (
         contextlib.redirect_stdout(io.StringIO()),
-        memory_for_step(train.batch_size),
+        faults_of_step(train.batch_size),
         torch.random.fork_rng(devices=[]),
     ):
         key_draws(device, settings.seed, 0)

@@ -1,5 +1,6 @@
 """The weights file: what training ships is what evaluation reads."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from src.data.checks import classes_fault, statistics_fault
 from src.data.normalize import CHANNELS, Normalize
 from src.data.tensors import load_tensors, save_tensors
-from src.device import DTYPES, memory_for, start
+from src.device import DTYPES, NOT_DETERMINISTIC, memory_for, start
 from src.network.resnet import ARCHITECTURES, build_model
 from src.pipeline.errors import InputError, remake
 
@@ -74,9 +75,12 @@ def ready(model: nn.Module, about: dict[str, Any], mean: list[float], std: list[
     """A model on this machine's device, in the precision of its training.
 
     In fp32 where this CPU has that in software, many times slower: the network may come from
-    elsewhere, as the published one does.
+    elsewhere, as the published one does. What has no deterministic form is computed all the same:
+    it may be a layer of a network that was trained with train.deterministic: false.
     """
     device, resolved = start(about["precision"], deterministic=True, or_fp32=True)
+    torch.set_deterministic_debug_mode("warn")
+    warnings.filterwarnings("ignore", f".*{NOT_DETERMINISTIC}")
     with memory_for("the network"):
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return Trained(model, Normalize(mean, std, device), resolved)
@@ -134,4 +138,5 @@ def fill(
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise InputError(f"{path}: has weights that are not finite; {mend}")
     model.load_state_dict(tensors)
-    return model.eval()
+    model.eval()
+    return model

@@ -25,7 +25,7 @@ from src.training.history import Row
 from src.training.mix import Mixture
 from src.training.optimizer import make_optimizer, set_rate
 from src.training.schedule import Rates, begin_anew, build_scheduler, stalled
-from src.training.settings import Settings, key_draws, memory_for_step
+from src.training.settings import Settings, faults_of_step, key_draws
 from src.training.step import Step
 from src.training.validation import validate
 
@@ -48,7 +48,9 @@ class Run:
         self.data, self.settings, self.rates = data, settings, rates
         train, device = settings.train, settings.device
         with memory_for("the network"):
-            self.model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+            self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # By itself: a network's own `train` may return nothing.
+        self.model.train()
         self.normalize = Normalize(data.mean, data.std, device)
         self.optimizer = make_optimizer(model, settings.optimizer, rates.start)
         check_batch_size(train.batch_size, len(data.train))
@@ -96,7 +98,7 @@ class Run:
     def train_step(self, images: Tensor, labels: Tensor) -> None:
         """One update from (B, 32, 32, 3) uint8 images; nothing waits for the device."""
         key_draws(self.settings.device, self.settings.seed, self.step)
-        with memory_for_step(len(images)):
+        with faults_of_step(len(images)):
             if self.mixture is not None:
                 self.mixture.prepare(self.step)
             self.device_step(images, labels, self.side(self.step))

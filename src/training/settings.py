@@ -1,7 +1,7 @@
 """How steps are made, in training and in the range test: the settings, the draws, the memory."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 
 from src.data.augment import Augment, Transform
 from src.data.batches import worker_count
-from src.device import memory_for, start
+from src.device import NOT_DETERMINISTIC, memory_for, start
 from src.pipeline.errors import InputError
 from src.pipeline.params import Optimizer, Train
 
@@ -43,9 +43,20 @@ def prepare(
     return Settings(train, optimizer, augmentation, seed, device, precision, workers)
 
 
-def memory_for_step(images: int) -> AbstractContextManager[None]:
-    """InputError where the memory is too small for a step of so many images."""
-    return memory_for(f"train.batch_size: a step of {images:,} images", "lower it (params.yaml)")
+@contextmanager
+def faults_of_step(images: int) -> Iterator[None]:
+    """InputError where the memory is too small for a step of so many images, or where the network
+    has a layer that this device computes in no fixed order."""
+    try:
+        with memory_for(f"train.batch_size: a step of {images:,} images", "lower it (params.yaml)"):
+            yield
+    except RuntimeError as error:
+        if NOT_DETERMINISTIC not in str(error):
+            raise
+        raise InputError(
+            f"train.deterministic: the network needs {str(error).split()[0]}, which has no "
+            "deterministic form on this device; set it to false (params.yaml)"
+        ) from error
 
 
 def key_draws(device: torch.device, seed: int, step: int) -> None:

@@ -129,6 +129,13 @@ def test_damaged_weights_are_refused(damage: str, weights: Path, tmp_path: Path)
         load_model(path, 10)
 
 
+def test_what_has_no_deterministic_form_is_computed_all_the_same(weights: Path) -> None:
+    """Of a network that was trained with train.deterministic: false; and without a warning."""
+    load_trained(weights, 10, [0.5] * 3, [0.2] * 3)
+    numbers = torch.zeros(3)
+    assert numbers.put_(torch.tensor([1]), torch.ones(1)).tolist() == [0, 1, 0]
+
+
 def test_every_byte_of_the_file_counts(tmp_path: Path) -> None:
     """A bit that is flipped anywhere, in header, metadata or tensors, is noticed."""
     path = tmp_path / "small.safetensors"

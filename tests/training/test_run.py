@@ -13,6 +13,7 @@ from torch import nn
 
 from src.data.augment import Augment
 from src.data.batches import BatchKeys
+from src.device import set_deterministic
 from src.pipeline.errors import InputError
 from src.pipeline.params import Params
 from src.training.checkpoint import Checkpoint
@@ -173,6 +174,20 @@ def test_a_step_too_large_for_the_memory_is_named() -> None:
     (images, labels), *_ = run.batches()
     with pytest.raises(InputError, match=r"train\.batch_size: a step of 16 images does not fit"):
         run.train_step(images, labels)
+
+
+def test_a_layer_without_a_deterministic_form_is_named() -> None:
+    """As adaptive pooling to several pixels is on a GPU; on a CPU put_ is such an operation."""
+    run = new_run(params())
+    run.model.fc.register_forward_hook(
+        lambda *words: words[-1].put_(torch.tensor([0]), torch.zeros(1))
+    )
+    (images, labels), *_ = run.batches()
+    set_deterministic(True)
+    with pytest.raises(InputError, match=r"^train\.deterministic: the network needs put_, which"):
+        run.train_step(images, labels)
+    set_deterministic(False)
+    run.train_step(images, labels)
 
 
 def test_resolution_follows_equal_shares_of_training() -> None:
