@@ -12,6 +12,11 @@ T = TypeVar("T")
 BAR_AFTER, LINE_AFTER = 5, 60
 
 
+def hidden() -> bool | None:
+    """What tqdm's `disable` is for a bar on a terminal alone; without a stderr there is none."""
+    return None if sys.stderr else True
+
+
 def progress(items: Sequence[T], what: str) -> Iterator[T]:
     """The items one by one; on stderr, how many are done. what: what is done with them.
 

@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,9 @@ def run_stage(name: str, main: Callable[[Params, Inputs], None]) -> None:
     except InputError as error:
         sys.exit(f"error in {name}: {error}")
     except Stopped as stop:
-        print(f"{name}: {stop.reason}; {how_to_go_on()}", file=sys.stderr)
+        # It may have stopped because nobody reads what it says.
+        with suppress(OSError):
+            print(f"{name}: {stop.reason}; {how_to_go_on()}", file=sys.stderr)
         sys.exit(stop.code)
     except KeyboardInterrupt:
         print(f"{name}: interrupted; nothing is recorded", file=sys.stderr)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from src.pipeline import paths
 from src.pipeline.command import run_command
 from src.pipeline.errors import InputError, one_line
+from src.pipeline.progress import hidden
 from src.predict.explanations import explanation_files
 from src.predict.files import Fault, find_pictures
 
@@ -89,8 +90,8 @@ def predict_all(
     """
     results: list[Result] = []
     faults = []
-    # None: no bar where stderr is no terminal.
-    bar = tqdm(pictures, unit=" pictures", leave=False, disable=None if pictures[1:] else True)
+    disable = hidden() if pictures[1:] else True
+    bar = tqdm(pictures, unit=" pictures", leave=False, disable=disable)
     for file, target in zip(bar, targets or repeat(None), strict=False):
         result, fault = predict_one(classifier, file, target)
         if result:
@@ -125,5 +126,6 @@ def predict_one(
 
 
 def complain(sentence: str) -> None:
-    """A sentence on stderr, above the progress bar."""
-    tqdm.write(f"error: {one_line(sentence)}", file=sys.stderr)
+    """A sentence on stderr, above the progress bar; tqdm would take stdout where there is none."""
+    if sys.stderr:
+        tqdm.write(f"error: {one_line(sentence)}", file=sys.stderr)

@@ -118,6 +118,8 @@ def _receive(url: str, part: Path, limit: int, fault: Fault, timeout_s: float) -
     """Append to the part until the file's end."""
     from tqdm import tqdm
 
+    from src.pipeline.progress import hidden
+
     begun, validator = _begun(url, part)
     with _ask(url, begun, validator, fault, timeout_s) as response:
         response.raise_for_status()
@@ -128,9 +130,8 @@ def _receive(url: str, part: Path, limit: int, fault: Fault, timeout_s: float) -
         total = None if left is None else begun + left
         with (
             open(part, "ab") as file,
-            # disable=None: only on a terminal.
             tqdm(
-                desc=part.stem, initial=begun, total=total, disable=None,
+                desc=part.stem, initial=begun, total=total, disable=hidden(),
                 unit="B", unit_scale=True,
             ) as bar,
         ):  # fmt: skip

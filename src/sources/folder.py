@@ -17,6 +17,7 @@ from src.data.records import canonical_order, to_records
 from src.pictures import NoMemory, no_memory, read_picture, to_square
 from src.pipeline.errors import InputError, one_line
 from src.pipeline.params import Data
+from src.pipeline.progress import hidden
 from src.sources.tree import TEST, TRAIN, File, list_files, shown
 
 Image = NDArray[np.uint8]
@@ -49,10 +50,10 @@ def read_all(files: Sequence[File], skip: bool) -> list[Picture]:
 
     Raises InputError where there are such files, unless `skip`, and for too little memory.
     """
-    # disable=None: the bar is shown only on a terminal.
     images = thread_map(
-        read_one, files, max_workers=READERS, desc="pictures", unit="", disable=None, leave=False
-    )
+        read_one, files, max_workers=READERS, desc="pictures", unit="", disable=hidden(),
+        leave=False,
+    )  # fmt: skip
     images = [
         read_alone(file) if isinstance(image, InputError) else image
         for file, image in zip(files, images, strict=True)

@@ -1,6 +1,5 @@
 """The training loop, to the bit the same however often it is interrupted."""
 
-import sys
 import time
 from typing import Any
 
@@ -9,6 +8,7 @@ from tqdm import tqdm
 
 from src.data.dataset import TrainingData
 from src.pipeline.command import PIPE_CLOSED, let_go_of_stdout
+from src.pipeline.progress import hidden
 from src.pipeline.stop import Stopped, StopRequest
 from src.training.checkpoint import Checkpoint, State
 from src.training.history import EpochLog, Row, epoch_line
@@ -30,8 +30,8 @@ def fit(
 ) -> list[Row]:
     """Train `model` in place, going on from the checkpoint where there is one.
 
-    Returns a row an epoch. Raises Stopped on request, after writing the checkpoint, and
-    InputError where training diverges, leaving the last good checkpoint.
+    Returns a row an epoch. Raises Stopped on request or where stdout takes no more, after writing
+    the checkpoint, and InputError where training diverges, leaving the last good checkpoint.
     """
     run = Run(model, data, settings, rates)
     restore(run, checkpoint, on_epoch)
@@ -106,9 +106,10 @@ def say(line: str) -> None:
         tqdm.write(line)
     except OSError as error:
         let_go_of_stdout()
+        gone = isinstance(error, BrokenPipeError)
         reason = f"stopped because stdout cannot be written ({error.strerror})"
-        code = PIPE_CLOSED if isinstance(error, BrokenPipeError) else 1
-        raise Stopped(reason, code) from error
+        mend = "" if gone else "; free some space"
+        raise Stopped(reason + mend, PIPE_CLOSED if gone else 1) from error
 
 
 class Epoch:
@@ -149,7 +150,6 @@ def progress(run: Run) -> "tqdm[Any]":
         total=run.total_steps * batch_size,
         initial=run.step * batch_size,
         unit="img",
-        # Without a stderr there is no terminal to draw on.
-        disable=None if sys.stderr else True,
+        disable=hidden(),
         dynamic_ncols=True,
     )

@@ -4,9 +4,10 @@ import io
 import sys
 
 import pytest
+from tqdm import tqdm
 
 from src.pipeline import progress as module
-from src.pipeline.progress import progress
+from src.pipeline.progress import hidden, progress
 
 
 class Terminal(io.StringIO):
@@ -50,6 +51,13 @@ def test_items_of_a_minute_and_more_each_have_a_line(
         "letters: 1 of 3, about 5 min left",
         "letters: 2 of 3, about 2 min left",
     ]
+
+
+def test_without_a_stderr_tqdm_draws_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would write to it all the same."""
+    assert hidden() is None
+    monkeypatch.setattr(sys, "stderr", None)
+    assert list(tqdm([1, 2], disable=hidden())) == [1, 2]
 
 
 def test_short_work_says_nothing(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,6 +56,17 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes_on(predict, photos: Path)
     assert out.splitlines()[1].startswith(str(photos / "a.png"))
 
 
+def test_without_a_stderr_stdout_has_the_json_alone(
+    predict, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `2>&-`, though a picture cannot be read."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", None)
+        status, out, _ = predict("--json", photos / "a.png", photos / "notes.txt", photos / "old")
+    assert status == 1
+    assert len(json.loads(out)["pictures"]) == 2
+
+
 def test_nothing_to_tell_is_no_table(predict, photos: Path) -> None:
     assert predict(photos / "notes.txt")[:2] == (1, "")
 

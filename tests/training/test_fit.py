@@ -1,5 +1,6 @@
 """fit: it learns, its schedules are what they say, it stops on divergence and on request."""
 
+import errno
 import itertools
 import math
 import os
@@ -118,7 +119,10 @@ def test_a_stop_while_an_epoch_is_closed_leaves_it_to_the_next_run(
 
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [(BrokenPipeError(32, "Broken pipe"), 141), (OSError(28, "No space left on device"), 1)],
+    [
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 141),
+        (OSError(errno.ENOSPC, "No space left on device"), 1),
+    ],
 )
 def test_a_stdout_that_takes_no_more_loses_nothing(
     fault: OSError, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -135,6 +139,7 @@ def test_a_stdout_that_takes_no_more_loses_nothing(
         with pytest.raises(Stopped, match=fault.strerror) as raised:
             train(tmp_path / "cut", params())
     assert raised.value.code == code
+    assert ("free some space" in str(raised.value)) is (code == 1)
     assert (tmp_path / "cut/training.csv").read_text().count("\n") == 2
     _, values = Checkpoint(tmp_path / "cut/resume", DECISIVE, 60).load() or ({}, {})
     assert values["step"] == 10
