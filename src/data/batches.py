@@ -17,11 +17,10 @@ import torch
 from numpy.random import Generator, Philox
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from src.data.augment import Augment
 from src.data.records import SIDE, Split
-from src.device import memory_for
 from src.pipeline.errors import InputError
 from src.share import jobs, own_cores, whole_number
 
@@ -29,7 +28,6 @@ Key = tuple[int, int]
 # Where workers put their batches for this process to read, on Linux.
 SHARED = Path("/dev/shm")
 PAGE = 4096
-MEND = "end other programs that use it, or set fewer WORKERS (environment variable)"
 # Batches that each worker prepares ahead.
 PREFETCH = 4
 # Batches that this process has taken from a worker and still holds.
@@ -60,10 +58,15 @@ class Augmented(Dataset[tuple[Tensor, Tensor]]):
         An error that a worker raised would reach the trainer as the text of a traceback.
         """
         try:
-            with memory_for(f"augmenting a batch of {len(keys)} images", MEND):
-                return self.batch(keys)
+            return self.batch(keys)
         except InputError as error:
             return error
+        except MemoryError as error:
+            fewer = ", or set fewer WORKERS (environment variable)" if get_worker_info() else ""
+            return InputError(
+                f"{error}; this machine's memory is too small for it: end other programs that use "
+                f"it{fewer}"
+            )
 
     def batch(self, keys: list[Key]) -> tuple[Tensor, Tensor]:
         """(B, 32, 32, 3) uint8 images and (B,) int64 labels; InputError as Augment raises it."""
@@ -77,7 +80,7 @@ def check_batch_size(batch_size: int, images: int) -> None:
     if images < batch_size:
         raise InputError(
             f"train.batch_size: {batch_size} is more than the {images} images that are "
-            "trained on (params.yaml; data.val_size and data.train_limit leave out the others)"
+            "trained on (params.yaml; data.val_size and data.train_limit leave out others)"
         )
 
 
@@ -147,7 +150,15 @@ class Batches(DataLoader[tuple[Tensor, Tensor]]):
     """A loader that raises the InputError that it was given in place of a batch."""
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:  # type: ignore[override]
-        for batch in super().__iter__():
+        try:
+            batches = super().__iter__()
+        except OSError as error:
+            # Each takes files, memory and a process, of which a user may have a limited number.
+            raise InputError(
+                f"{self.num_workers} loader processes cannot be started ({error.strerror}); set "
+                "fewer WORKERS (environment variable)"
+            ) from error
+        for batch in batches:
             if isinstance(batch, InputError):
                 raise batch
             yield batch

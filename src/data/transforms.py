@@ -139,7 +139,7 @@ def fault(error: Exception) -> str:
         for owner in owners
         if isinstance(owner, BasicTransform | BaseCompose) and not isinstance(owner, Compose)
     ]
-    text = f"fails on an image: {one_line(error)}"
+    text = f"fails on an image: {one_line(error) or type(error).__name__}"
     if isinstance(error, KeyError) and error.args[:1] and error.args[0] in AVAILABLE_KEYS:
         text = needs(error.args[0])
     # Albumentations warns so of what does nothing with such an image.

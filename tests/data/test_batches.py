@@ -1,5 +1,6 @@
 """What leaves the loader: keyed, in order, the same from any worker."""
 
+import errno
 import gc
 import itertools
 import os
@@ -162,7 +163,7 @@ def test_epochs_differ_and_visit_each_image_at_most_once(split: Split) -> None:
 
 
 def test_too_few_images_for_a_batch(split: Split) -> None:
-    left_out = r"data\.val_size and data\.train_limit leave out the others"
+    left_out = r"data\.val_size and data\.train_limit leave out others"
     with pytest.raises(InputError, match=rf"train\.batch_size: 64 is more than the 50.*{left_out}"):
         BatchKeys(len(split), 64, 0, 0, 1)
 
@@ -209,7 +210,8 @@ class BareKeyError(HorizontalFlip):
 
 def test_an_error_without_words_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(albumentations, "BareKeyError", BareKeyError, raising=False)
-    with pytest.raises(InputError, match=r"^augment\.BareKeyError: fails on an image: "):
+    said = r"^augment\.BareKeyError: fails on an image: KeyError \(params\.yaml\)$"
+    with pytest.raises(InputError, match=said):
         Augment([{"BareKeyError": {"p": 1.0}}], 0)
 
 
@@ -231,18 +233,20 @@ class SeldomTooLargeForOpenCV(SeldomTooLarge):
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("kind", [SeldomTooLarge, SeldomTooLargeForOpenCV])
 def test_too_little_memory_for_augmentation_is_a_sentence(
-    kind: type, workers: int, split: Split, monkeypatch: pytest.MonkeyPatch
+    kind: type[SeldomTooLarge], workers: int, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is no fault of the transform, which has done it before."""
+    """With the transform's name, though it has worked before; also from a worker."""
     monkeypatch.setattr(Augment, "check_output", lambda _: None)
     monkeypatch.setattr(albumentations, kind.__name__, kind, raising=False)
     augment = Augment([{kind.__name__: {"p": 1.0}}], 0)
     keys = BatchKeys(len(split), 16, 5, 0, 60)
     with pytest.raises(InputError) as caught:
         list(augmented_batches(Augmented(split, augment), keys, workers, CPU))
-    assert str(caught.value) == (
-        "augmenting a batch of 16 images does not fit this machine's memory; end other programs "
-        "that use it, or set fewer WORKERS (environment variable)"
+    start, _, end = str(caught.value).partition(f": {kind.error} (params.yaml); ")
+    assert start == f"augment.{kind.__name__}: fails on an image"
+    fewer = ", or set fewer WORKERS (environment variable)" if workers else ""
+    assert end == (
+        f"this machine's memory is too small for it: end other programs that use it{fewer}"
     )
 
 
@@ -292,6 +296,20 @@ def test_jobs_share_the_workers(
     assert worker_count(torch.device(device)) == workers
     monkeypatch.setenv("WORKERS", "5")
     assert worker_count(torch.device(device)) == 5
+
+
+def test_processes_that_cannot_be_started_are_a_sentence(
+    split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a user may have few files open."""
+
+    def fork(_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    loaded = loader(split, 2)
+    monkeypatch.setattr("torch.utils.data.dataloader._MultiProcessingDataLoaderIter", fork)
+    with pytest.raises(InputError, match=r"^2 loader processes cannot be started \(Too many open"):
+        next(iter(loaded))
 
 
 # A batch of 128 images, and its labels, in whole pages.
