@@ -88,6 +88,10 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         )
     try:
         return Params.model_validate(values)
+    except RecursionError as error:
+        raise InputError(
+            f"{path}: a value holds itself, by an alias of YAML; write its content out"
+        ) from error
     except ValidationError as error:
         faults = error.errors(include_url=False)
         raise InputError("\n".join(dict.fromkeys(sentence(f, path) for f in faults))) from None

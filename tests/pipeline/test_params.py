@@ -280,6 +280,17 @@ def test_a_key_that_is_no_text_is_refused(tmp_path: Path) -> None:
         load_params(path)
 
 
+def test_a_value_that_holds_itself_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    values = copy.deepcopy(VALUES)
+    fill: list[object] = []
+    fill.append(fill)
+    values["augment"] = [{"CoarseDropout": {"fill": fill, "p": 1.0}}]
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(InputError, match=r"params\.yaml: a value holds itself, by an alias"):
+        load_params(path)
+
+
 def test_an_empty_file_is_told_what_brings_it_back(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("# nothing\n")
     with pytest.raises(InputError, match=r"params\.yaml: is empty; `git checkout "):
