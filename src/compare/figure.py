@@ -20,7 +20,7 @@ from src.figures.style import (
     thousands,
     words,
 )
-from src.figures.text import drawable, fit, text_width
+from src.figures.text import drawable, fit, fitted, text_width
 
 if TYPE_CHECKING:
     # This name serves only as a type, so figures need no torch.
@@ -56,7 +56,9 @@ def build_compare(
     for place, run in enumerate("AB"):
         text = fit(f"{run}: {in_font(runs[place])}", half, SIZE)
         words(figure, text, MARGIN + place * (half + GAP), 58, size=SIZE)
-    names = dict(zip(classes, drawable(classes), strict=True))
+    # As the caption of an image has room for, between the words around a name.
+    room = step_x - GAP - text_width("✓ A:  0.00", SIZE)
+    names = dict(zip(classes, fitted(classes, room, SIZE), strict=True))
     top = HEADER
     for run, rows, down in zip("AB", sides, downs, strict=True):
         words(figure, heading(run, len(rows)), MARGIN, top, size=10)

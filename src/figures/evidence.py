@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from src.data import records
 from src.figures.style import Picture, enlarge, picture, words
-from src.figures.text import drawable, fit, text_width
+from src.figures.text import fit, fitted, text_width
 
 if TYPE_CHECKING:
     # These names serve only as types, so figures need no torch.
@@ -69,7 +69,8 @@ class Legend:
 
     @cached_property
     def names(self) -> list[str]:
-        return drawable(self.classes)
+        """As wide as a picture at most, behind the word that says what the name is."""
+        return fitted(self.classes, SIDE - text_width("said ", WORDS), WORDS)
 
 
 def enlarged(cam: Cam, height: int, width: int) -> NDArray[np.float32]:

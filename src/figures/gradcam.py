@@ -22,7 +22,7 @@ from src.figures.evidence import (
     place_overlay,
 )
 from src.figures.style import GREEN, RED, drawn, enlarge, new_sheet, picture
-from src.figures.text import text_width
+from src.figures.text import drawable, text_width
 
 if TYPE_CHECKING:
     # This name serves only as a type, so figures need no torch.
@@ -53,7 +53,8 @@ def subtitle(target: str, legend: Legend) -> str:
     """Say which class the maps speak for."""
     if target in {"predicted", "true"}:
         return f"Evidence for the {target} class, layer by layer"
-    return f"Evidence for {legend.names[legend.classes.index(target)]}, layer by layer"
+    name = drawable(legend.classes)[legend.classes.index(target)]
+    return f"Evidence for {name}, layer by layer"
 
 
 def broken(path: str, width: int) -> list[str]:

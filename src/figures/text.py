@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from src.figures.style import DPI, LOOK
+from src.figures.words import apart, short
 
 # It comes with Matplotlib, so widths are equal on all machines.
 FAMILY = LOOK["font.family"]
@@ -36,6 +37,27 @@ def fit(text: str, width: float, size: float) -> str:
     # A folder may give its class a name of 255 letters, and to lay one out is slow.
     length = bisect_right(range(1, len(text)), width, key=cut_width)
     return text[:length] + "…"
+
+
+def fit_middle(name: str, width: float, size: float) -> str:
+    """The name; an ellipsis stands for its middle where it would be wider than `width` pixels."""
+    if text_width(name, size) <= width:
+        return name
+
+    def cut_width(length: int) -> float:
+        return text_width(short(name, length), size)
+
+    # Of two letters at least: one is the ellipsis alone.
+    length = bisect_right(range(2, len(name)), width, key=cut_width) + 1
+    return short(name, length)
+
+
+def fitted(classes: Sequence[str], width: float, size: float) -> list[str]:
+    """The names of all classes in letters of the font, each at most `width` pixels wide.
+
+    Where two would look the same, they are shown by their numbers.
+    """
+    return apart([fit_middle(name, width, size) for name in drawable(classes)])
 
 
 def drawable(classes: Sequence[str]) -> list[str]:

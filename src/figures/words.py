@@ -17,6 +17,10 @@ def short(name: str, length: int = 16) -> str:
 
 def short_names(names: Sequence[str]) -> list[str]:
     """The names of all classes, each short; where that makes two the same, by their numbers."""
-    cut = [short(name) for name in names]
-    count = Counter(cut)
-    return [name if count[name] == 1 else f"class {label}" for label, name in enumerate(cut)]
+    return apart([short(name) for name in names])
+
+
+def apart(names: Sequence[str]) -> list[str]:
+    """The names of all classes as they are cut; those that look the same by their numbers."""
+    count = Counter(names)
+    return [name if count[name] == 1 else f"class {label}" for label, name in enumerate(names)]

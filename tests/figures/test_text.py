@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from src.figures.style import look, new_sheet, words
-from src.figures.text import drawable, fit, text_width
+from src.figures.text import drawable, fit, fit_middle, fitted, text_width
+from src.figures.words import short
 from tests.figures.explained import many
 from tests.figures.reading import LONG, drawn_texts
 
@@ -63,6 +64,32 @@ def test_a_place_without_room_for_a_letter_has_an_ellipsis() -> None:
 def test_a_name_that_fits_stays() -> None:
     assert fit("automobile", 192, 10) == "automobile"
     assert fit("", 10, 10) == ""
+
+
+@pytest.mark.parametrize("width", [60, 100, 192])
+@pytest.mark.parametrize("text", [LONG, "W" * 40, "a" * 255, "собака_очень_длинная_порода"])
+def test_a_name_that_is_cut_in_its_middle_keeps_both_ends(text: str, width: int) -> None:
+    cut = fit_middle(text, width, 10)
+    head, tail = cut.split("…")
+    assert text.startswith(head)
+    assert text.endswith(tail)
+    assert 0 <= len(head) - len(tail) <= 1
+    assert text_width(cut, 10) <= width < text_width(short(text, len(cut) + 1), 10)
+    assert fit_middle("cat", width, 10) == "cat"
+
+
+def test_names_that_begin_alike_are_told_apart() -> None:
+    warblers = ["Black_throated_Blue_Warbler", "Black_throated_Sparrow", "Black_throated_B_Warbler"]
+    shown = fitted(["cat", "猫", *warblers], 140, 10)
+    assert shown[:2] == ["cat", "class 1"]
+    assert shown[3].endswith("row")
+    assert len(set(shown)) == 5
+    assert all(text_width(name, 10) <= 140 for name in shown)
+    # Where the ends are the same too, by their numbers.
+    assert fitted(["a" * 90 + "b" + "c" * 90, "a" * 90 + "d" + "c" * 90], 100, 10) == [
+        "class 0",
+        "class 1",
+    ]
 
 
 def test_a_name_without_letters_in_the_font_is_its_number() -> None:
