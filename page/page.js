@@ -158,10 +158,17 @@ function fit(spec, width, revisions) {
   }
 }
 
+// Vega takes an empty cell of a table for 0: of a loss that was not measured, say.
+function emptyCellsAreNone(spec) {
+  for (const row of spec.data?.values ?? [])
+    for (const name in row) if (row[name] === "") row[name] = null;
+}
+
 async function draw(box, spec, revisions) {
   box.ariaBusy = "true";
   try {
     delete spec.title;
+    emptyCellsAreNone(spec);
     fit(spec, box.clientWidth, revisions);
     await embed(box, spec, options(box.clientWidth));
   } catch (error) {

@@ -18,7 +18,7 @@ READY = """return document.readyState === "complete"
   && !document.querySelector("[aria-busy=true]")
   && [...document.images].every((image) => image.complete)"""
 FIGURES = """
-const points = (path) => path.getAttribute("d").match(/[ML]/g)?.length ?? 0;
+const points = (path) => (path.getAttribute("d") ?? "").match(/[ML]/g)?.length ?? 0;
 const marks = (figure, kind) => [...figure.querySelectorAll(`.mark-${kind}.role-mark > path`)];
 return [...document.querySelectorAll("figure")].map((figure) => ({
   heading: figure.closest("section").querySelector("h2").textContent,

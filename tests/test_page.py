@@ -168,6 +168,26 @@ def check_quiet_and_narrow(page: Look, width: int) -> None:
 
 
 @pytest.mark.slow
+def test_what_was_not_measured_is_not_drawn_as_zero(clone: Path, tmp_path: Path) -> None:
+    """Of a run without a validation split the table has empty cells."""
+    table = clone / "plots/training.csv"
+    header, *lines = [line.split(",") for line in table.read_text().splitlines()]
+    for name in ("val_loss", "val_accuracy"):
+        for line in lines:
+            line[header.index(name)] = ""
+    # It is a link into DVC's cache.
+    table.unlink()
+    table.write_text("".join(",".join(line) + "\n" for line in [header, *lines]))
+    run(clone, "dvc", "plots", "show", "--out", str(tmp_path / "page"))
+    page = look(tmp_path / "page/index.html", 1280)
+    for title in ("Loss", "Accuracy"):
+        # Of the two fields one, drawn twice as always.
+        drawn = [points for points in page.figures[title]["lines"] if points]
+        assert drawn == [len(lines)] * 2, title
+    assert page.errors == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
 def test_every_chart_is_drawn(shown: Path, done: Path, width: int) -> None:
     page = look(shown, width)
