@@ -37,8 +37,8 @@ def layer_sizes(model: nn.Module, layers: Sequence[str]) -> dict[str, tuple[int,
         if not has_maps(shape):
             raise InputError(
                 f"gradcam.layers: {layer!r} gives {per_image(shape)} for an image, but an "
-                "explanation needs channels × height × width, as high as wide; name a layer or a "
-                "convolution (params.yaml)"
+                "explanation needs channels × height × width, as high as wide, and more than one "
+                "pixel; name an earlier layer or a convolution (params.yaml)"
             )
     return {layer: (shapes[layer][2], shapes[layer][3]) for layer in layers}
 
