@@ -19,6 +19,7 @@ from release.outputs import command, missing, outs_of, pull
 from src.data.dataset import read_classes
 from src.network.weights import load_model, save_weights
 from src.pipeline import paths
+from src.pipeline.errors import InputError
 from src.pipeline.files import read_json
 from src.pipeline.git import commit_at, git
 
@@ -46,7 +47,7 @@ class Row(NamedTuple):
 @contextmanager
 def clone(root: Path, commit: str) -> Iterator[Path]:
     """The project as it was at a commit, in a temporary folder."""
-    with ended_by_signals(), tempfile.TemporaryDirectory() as folder:
+    with ended_by_signals(), temporary_folder() as folder:
         project = Path(folder) / "project"
         # Whatever keeps git from this copy altogether, it says itself.
         git(root, "rev-parse", "--git-dir")
@@ -58,6 +59,16 @@ def clone(root: Path, commit: str) -> Iterator[Path]:
         command(root, "git", "clone", "--quiet", "--no-checkout", str(root), str(project))
         command(project, "git", "checkout", "--quiet", "--detach", commit)
         yield project
+
+
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise InputError(
+            f"no temporary folder can be made ({error.strerror}); set TMPDIR to a folder of yours "
+            "with a gigabyte free"
+        ) from error
 
 
 @contextmanager

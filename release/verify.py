@@ -37,7 +37,7 @@ from release.result import read_results
 from src.device import in_software
 from src.pipeline import paths
 from src.pipeline.command import run_command
-from src.pipeline.files import sha256_file
+from src.pipeline.files import sha256_file, write_bytes
 from src.pipeline.lock import md5
 from src.share import pick_device
 
@@ -175,7 +175,7 @@ def check_training(root: Path, quick: dict[str, Any]) -> bool:
     with clone(root, quick["commit"]) as project:
         params = project / paths.PARAMS
         values = merge(yaml.safe_load(params.read_text()), published_recipe(project))
-        params.write_text(yaml.safe_dump(values, sort_keys=False))
+        write_bytes(params, yaml.safe_dump(values, sort_keys=False).encode())
         stages = ("download", "lr_find", "train", "evaluate")
         here = [run_stage(project, stage) for stage in stages]
     return check_figures(quick, values["seed"], here[-2] | here[-1])

@@ -1,5 +1,6 @@
 """What `make verify` and `make rounding` compute anew, and what they say of this machine."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -41,6 +42,17 @@ def test_instruction_sets_are_named_before_names_and_sizes() -> None:
     assert difference("capabilities", "avx2 l2=1", "avx2 l2=2") == (
         "the CPU has avx2 l2=1 for avx2 l2=2"
     )
+
+
+def test_without_a_temporary_folder_it_says_which_to_name(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(**_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    with pytest.raises(InputError, match="set TMPDIR to a folder of yours"), clone(published, "a"):
+        pass
 
 
 def test_a_commit_that_is_not_there_is_named(published: Path) -> None:
