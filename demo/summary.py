@@ -12,6 +12,8 @@ each class), faithfulness.png (how far to trust the maps), training.png, confusi
 
 Try next:
   source .venv/bin/activate && cd demo
+  git switch -c mine                   # the first time only
+  git commit -am "My run"              # so that diff shows your change, not your hardware
   dvc exp run -S train.lr=0.02 train   # train with another rate; the test set stays unread
   dvc metrics diff                     # what it did to val_accuracy
   dvc repro                            # when you have chosen: test and explain the network
