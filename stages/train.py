@@ -29,7 +29,6 @@ def main(params: Params, inputs: Inputs) -> None:
     model = build_model(params.model.arch, len(data.classes), params.seed)
     # A state must not carry the name of inputs that it does not rest on.
     check_unchanged("train", inputs)
-
     about = machine(settings.device, settings.precision)
     around = surroundings(settings.device)
     decisive = without_epochs({**inputs, **about, **around}, params.train)
