@@ -60,15 +60,20 @@ def build_model(arch: str, num_classes: int, seed: int = 0) -> nn.Module:
 
 def check_logits(model: nn.Module, arch: str, num_classes: int) -> None:
     """InputError unless the network gives each image one logit for each class."""
-    was_training = model.training
-    # In training a network may return more; of a copy, because batch norm learns from what it sees.
-    copy = deepcopy(model)
-    copy.train()
+    was_training, mode = model.training, torch.get_deterministic_debug_mode()
+    # What has no deterministic form the first step tells in a sentence.
+    torch.set_deterministic_debug_mode("default")
+    # Of two images: of one, batch norm has no variance where a map has one pixel.
+    images = torch.zeros(2, 3, SIDE, SIDE)
     model.eval()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        # Of two images: of one, batch norm has no variance where a map has one pixel.
-        given = [each(torch.zeros(2, 3, SIDE, SIDE)) for each in (model, copy)]
+        given = [model(images)]
+        # In training it may return more; of a copy, because batch norm learns from what it sees.
+        copy = deepcopy(model)
+        copy.train()
+        given.append(copy(images))
     model.train(was_training)
+    torch.set_deterministic_debug_mode(mode)
     for logits, when in zip(given, ("", " in training"), strict=True):
         if not isinstance(logits, Tensor):
             raise InputError(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import weight_norm
 from torchvision.models import mobilenet_v3_small
 
 from src.network.conv import Conv2d
@@ -97,7 +98,8 @@ class Tuple(nn.Module):
 
     def __init__(self, classes: int, always: bool) -> None:
         super().__init__()
-        self.norm, self.fc = nn.BatchNorm2d(3), nn.Linear(3, classes)
+        self.norm: nn.Module = nn.BatchNorm2d(3)
+        self.fc = nn.Linear(3, classes)
         self.always = always
 
     def forward(self, images: torch.Tensor) -> Any:
@@ -113,6 +115,27 @@ def test_a_network_that_returns_no_tensor_is_refused(
     said = rf"^model\.arch: tuple gives images a tuple{when}, not a tensor of logits"
     with pytest.raises(InputError, match=said):
         build_model("tuple", 10)
+
+
+class Puts(Tuple):
+    """With an operation that has no deterministic form, and weights that no copy can be made of."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(classes, always=False)
+        self.norm = weight_norm(nn.Conv2d(3, 3, 1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.norm(images).mean((2, 3))
+        return self.fc(features.put_(torch.tensor([0]), torch.zeros(1)))
+
+
+# The older weight_norm, which keeps its product as a plain attribute.
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")
+def test_what_the_first_step_refuses_is_no_matter_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ARCHITECTURES, "puts", Puts)
+    torch.set_deterministic_debug_mode("error")
+    build_model("puts", 10)
+    assert torch.get_deterministic_debug_mode() == 2
 
 
 class Noisy(nn.Module):
