@@ -56,9 +56,12 @@ def build_compare(
     for place, run in enumerate("AB"):
         text = fit(f"{run}: {in_font(runs[place])}", half, SIZE)
         words(figure, text, MARGIN + place * (half + GAP), 58, size=SIZE)
-    # As the caption of an image has room for, between the words around a name.
-    room = step_x - GAP - text_width("✓ A:  0.00", SIZE)
+    # As a caption has room for, between the words around a name.
+    room = step_x - GAP - max(text_width(f"{mark} B:  0.00", SIZE) for mark in "✓✗")
     names = dict(zip(classes, fitted(classes, room, SIZE), strict=True))
+    labels = dict(
+        zip(classes, fitted(classes, step_x - GAP - text_width("is ", SIZE), SIZE), strict=True)
+    )
     top = HEADER
     for run, rows, down in zip("AB", sides, downs, strict=True):
         words(figure, heading(run, len(rows)), MARGIN, top, size=10)
@@ -66,7 +69,7 @@ def build_compare(
             y, x = divmod(place, ACROSS)
             corner = MARGIN + x * step_x, top + HEADING + y * step_y
             picture(figure, enlarge(images[row.image], SCALE), *corner)
-            caption(figure, row, names, corner[0], corner[1] + side + 6, step_x - GAP)
+            caption(figure, row, names, labels, corner[0], corner[1] + side + 6)
         top += HEADING + down * step_y
     return figure
 
@@ -82,19 +85,22 @@ def in_font(name: str) -> str:
 
 
 def caption(
-    figure: Figure, row: Changed, names: Mapping[str, str], left: int, top: int, width: int
+    figure: Figure,
+    row: Changed,
+    names: Mapping[str, str],
+    labels: Mapping[str, str],
+    left: int,
+    top: int,
 ) -> None:
     """Say what the image is and what each run says it is; the words also tell right from wrong.
 
-    names: of the classes, as the figure shows them.
+    names, labels: of the classes, as there is room for them beside a probability and alone.
     """
-    words(figure, fit(f"is {names[row.actual]}", width, SIZE), left, top, size=SIZE)
+    words(figure, f"is {labels[row.actual]}", left, top, size=SIZE)
     said = [("A", row.said_a, row.probability_a), ("B", row.said_b, row.probability_b)]
     for line, (run, name, probability) in enumerate(said, start=1):
         right = name == row.actual
-        start, end = f"{'✓' if right else '✗'} {run}: ", f" {probability:.2f}"
-        room = width - text_width(start + end, SIZE)
-        text = start + fit(names[name], room, SIZE) + end
+        text = f"{'✓' if right else '✗'} {run}: {names[name]} {probability:.2f}"
         color = GREEN if right else RED
         words(figure, text, left, top + line * LINE, size=SIZE, color=color)
 

@@ -51,7 +51,7 @@ def build_class_examples(rows: Sequence[ClassExamples], legend: Legend) -> Figur
 
 def place_class(figure: Figure, row: ClassExamples, legend: Legend, top: int) -> None:
     """Place one row; a class without such an image says so in its place."""
-    lines = [legend.names[row.label], "no test images"]
+    lines = [legend.labels[row.label], "no test images"]
     if row.images:
         lines[1:] = [f"{row.right:,} of {row.images:,} right", percent(row.right / row.images)]
     label_top = top + (SIDE - LINE * len(lines)) // 2

@@ -59,8 +59,8 @@ def pair_label(row: PairExamples, legend: Legend) -> list[str]:
     """Say which class was taken for which, and how often."""
     pair = row.pair
     return [
-        f"is {legend.names[pair.actual]}",
-        f"said {legend.names[pair.predicted]}",
+        f"is {legend.labels[pair.actual]}",
+        f"said {legend.labels[pair.predicted]}",
         f"{pair.count:,} of {pair.images:,}",
         percent(pair.count / pair.images),
     ]

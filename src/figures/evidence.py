@@ -69,8 +69,13 @@ class Legend:
 
     @cached_property
     def names(self) -> list[str]:
-        """As wide as a picture at most, behind the word that says what the name is."""
+        """As a caption has room for, behind the word that says what the name is."""
         return fitted(self.classes, SIDE - text_width("said ", WORDS), WORDS)
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The names as the column left of the pictures has room for."""
+        return fitted(self.classes, LABEL - 2 * GAP - text_width("maps: ", WORDS), WORDS)
 
 
 def enlarged(cam: Cam, height: int, width: int) -> NDArray[np.float32]:

@@ -84,11 +84,11 @@ def sample_label(row: Example, legend: Legend) -> list[str]:
     lines = [
         f"image {row.index}",
         f"{verdict} ({row.predicted_probability:.2f})",
-        f"said {legend.names[row.predicted]}",
-        f"is {legend.names[row.actual]}",
+        f"said {legend.labels[row.predicted]}",
+        f"is {legend.labels[row.actual]}",
     ]
     if row.target != row.predicted:
-        lines += [f"maps: {legend.names[row.target]}", f"({row.target_probability:.2f})"]
+        lines += [f"maps: {legend.labels[row.target]}", f"({row.target_probability:.2f})"]
     return lines
 
 
