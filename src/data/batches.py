@@ -8,6 +8,7 @@ step n sees exactly the batches that it would have seen.
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,10 @@ class Augmented(Dataset[tuple[Tensor, Tensor]]):
         except InputError as error:
             return error
         except MemoryError as error:
+            what = str(error) or f"augmenting a batch of {len(keys)} images"
             fewer = ", or set fewer WORKERS (environment variable)" if get_worker_info() else ""
             return InputError(
-                f"{error}; this machine's memory is too small for it: end other programs that use "
-                f"it{fewer}"
+                f"{what}; this machine has too little memory: end other programs that use it{fewer}"
             )
 
     def batch(self, keys: list[Key]) -> tuple[Tensor, Tensor]:
@@ -152,11 +153,16 @@ class Batches(DataLoader[tuple[Tensor, Tensor]]):
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:  # type: ignore[override]
         try:
             batches = super().__iter__()
-        except OSError as error:
-            # Each takes files, memory and a process, of which a user may have a limited number.
+        except (OSError, RuntimeError) as error:
+            # Each takes files, memory and threads, of which a user may have a limited number.
+            if isinstance(error, RuntimeError) and "can't start new thread" not in str(error):
+                raise
+            # torch's iterator, half made, would complain of that on stderr as it goes.
+            sys.unraisablehook = lambda _: None
+            reason = getattr(error, "strerror", None) or error
             raise InputError(
-                f"{self.num_workers} loader processes cannot be started ({error.strerror}); set "
-                "fewer WORKERS (environment variable)"
+                f"{self.num_workers} loader processes cannot be started ({reason}); set fewer "
+                "WORKERS (environment variable)"
             ) from error
         for batch in batches:
             if isinstance(batch, InputError):

@@ -10,6 +10,7 @@ import sys
 import time
 import tracemalloc
 from multiprocessing import active_children, get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -226,6 +227,17 @@ class SeldomTooLarge(HorizontalFlip):
         return img
 
 
+def test_too_little_memory_beside_the_transforms_is_a_sentence(
+    split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("src.data.batches.torch.from_numpy", full)
+    with pytest.raises(InputError, match=r"^augmenting a batch of 16 images; this machine has too"):
+        batches_of(split, 0)
+
+
 class SeldomTooLargeForOpenCV(SeldomTooLarge):
     error = cv2.error("(-4:Insufficient memory) Failed to allocate 9 bytes in OutOfMemoryError")
 
@@ -245,9 +257,7 @@ def test_too_little_memory_for_augmentation_is_a_sentence(
     start, _, end = str(caught.value).partition(f": {kind.error} (params.yaml); ")
     assert start == f"augment.{kind.__name__}: fails on an image"
     fewer = ", or set fewer WORKERS (environment variable)" if workers else ""
-    assert end == (
-        f"this machine's memory is too small for it: end other programs that use it{fewer}"
-    )
+    assert end == (f"this machine has too little memory: end other programs that use it{fewer}")
 
 
 @pytest.mark.parametrize("text", ["two", "-1", "1.5", "", "²"])
@@ -298,18 +308,30 @@ def test_jobs_share_the_workers(
     assert worker_count(torch.device(device)) == 5
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (RuntimeError("can't start new thread"), "can't start new thread"),
+    ],
+)
 def test_processes_that_cannot_be_started_are_a_sentence(
-    split: Split, monkeypatch: pytest.MonkeyPatch
+    fault: Exception, reason: str, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where a user may have few files open."""
+    """As where a user may have few files open; the first process is there already."""
+    start, calls = BaseProcess.start, itertools.count()
 
-    def fork(_: object) -> None:
-        raise OSError(errno.EMFILE, "Too many open files")
+    def second_fails(process: BaseProcess) -> None:
+        if next(calls):
+            raise fault
+        start(process)
 
-    loaded = loader(split, 2)
-    monkeypatch.setattr("torch.utils.data.dataloader._MultiProcessingDataLoaderIter", fork)
-    with pytest.raises(InputError, match=r"^2 loader processes cannot be started \(Too many open"):
-        next(iter(loaded))
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    monkeypatch.setattr(BaseProcess, "start", second_fails)
+    said = rf"^2 loader processes cannot be started \({reason}\); set fewer WORKERS"
+    with pytest.raises(InputError, match=said):
+        next(iter(loader(split, 2)))
+    gc.collect()
 
 
 # A batch of 128 images, and its labels, in whole pages.
