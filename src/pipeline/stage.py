@@ -133,11 +133,12 @@ def run_stage(name: str, main: Callable[[Params, Inputs], None]) -> None:
     except InputError as error:
         sys.exit(f"error in {name}: {error}")
     except Stopped as stop:
-        # It may have stopped because nobody reads what it says.
+        # Nobody may be left to read it, here and below.
         with suppress(OSError):
             print(f"{name}: {stop.reason}; {how_to_go_on()}", file=sys.stderr)
         sys.exit(stop.code)
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; nothing is recorded", file=sys.stderr)
+        with suppress(OSError):
+            print(f"{name}: interrupted; nothing is recorded", file=sys.stderr)
         # Worker processes and torch's threads have nothing left to say.
         os._exit(INTERRUPTED)

@@ -23,7 +23,7 @@ def orphaned() -> bool:
 
 
 class Stopped(Exception):
-    """Training was asked to stop, or nobody is left to hear of it. code: the exit status."""
+    """Training was asked to stop, or stdout takes no more. code: the exit status."""
 
     def __init__(self, reason: str, code: int) -> None:
         super().__init__(reason)

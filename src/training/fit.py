@@ -1,5 +1,6 @@
 """The training loop, to the bit the same however often it is interrupted."""
 
+import errno
 import time
 from typing import Any
 
@@ -106,10 +107,10 @@ def say(line: str) -> None:
         tqdm.write(line)
     except OSError as error:
         let_go_of_stdout()
-        gone = isinstance(error, BrokenPipeError)
         reason = f"stopped because stdout cannot be written ({error.strerror})"
-        mend = "" if gone else "; free some space"
-        raise Stopped(reason + mend, PIPE_CLOSED if gone else 1) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason += "; free some space"
+        raise Stopped(reason, PIPE_CLOSED if error.errno == errno.EPIPE else 1) from error
 
 
 class Epoch:
