@@ -47,7 +47,7 @@ def test_instruction_sets_are_named_before_names_and_sizes() -> None:
 def test_without_a_temporary_folder_it_says_which_to_name(
     published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(**_: object) -> None:
+    def full(*_: object) -> None:
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
 
     monkeypatch.setattr("tempfile.mkdtemp", full)
