@@ -56,11 +56,11 @@ def build_compare(
     for place, run in enumerate("AB"):
         text = fit(f"{run}: {in_font(runs[place])}", half, SIZE)
         words(figure, text, MARGIN + place * (half + GAP), 58, size=SIZE)
-    # As a caption has room for, between the words around a name.
-    room = step_x - GAP - max(text_width(f"{mark} B:  0.00", SIZE) for mark in "✓✗")
-    names = dict(zip(classes, fitted(classes, room, SIZE), strict=True))
-    labels = dict(
-        zip(classes, fitted(classes, step_x - GAP - text_width("is ", SIZE), SIZE), strict=True)
+    # As a caption has room for, between the words around a name and behind the one before it.
+    around = max(text_width(f"{mark} B:  0.00", SIZE) for mark in "✓✗"), text_width("is ", SIZE)
+    names, labels = (
+        dict(zip(classes, fitted(classes, step_x - GAP - taken, SIZE), strict=True))
+        for taken in around
     )
     top = HEADER
     for run, rows, down in zip("AB", sides, downs, strict=True):
