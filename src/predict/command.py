@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from src.pipeline import paths
-from src.pipeline.command import run_command
+from src.pipeline.command import INTERRUPTED, run_command
 from src.pipeline.errors import InputError, one_line
 from src.pipeline.progress import hidden
 from src.predict.explanations import explanation_files
@@ -27,7 +27,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m src.predict",
         description="What a trained network takes pictures for, with its probabilities.",
         epilog="The status is 1 if a picture could not be read or an explanation not written, "
-        "else 0.",
+        "130 after Ctrl-C, else 0.",
     )
     parser.add_argument("pictures", nargs="+", help="files, folders, or patterns like 'a/*.jpg'")
     parser.add_argument(
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Predict what can be read; 1 where something could not, else 0."""
+    """Predict what can be read; 1 where something could not, 130 after Ctrl-C, else 0."""
     pictures, faults = find_pictures(options.pictures)
     targets = explanation_files(options.explain, pictures) if options.explain else None
     for _, sentence in faults:
@@ -72,34 +72,44 @@ def run(options: argparse.Namespace) -> int:
     # Notes on the device belong to no result.
     with redirect_stdout(sys.stderr):
         classifier = load_classifier(options.weights)
-    results, unread = predict_all(classifier, pictures, targets)
+    results, unread, stopped = predict_all(classifier, pictures, targets)
     faults += unread
     if options.json:
         print(as_json(results, faults, options.weights, classifier))
     elif results:
         print(table(results, classifier), caveat(classifier), sep="\n\n")
+    if stopped:
+        return INTERRUPTED
     return 1 if faults else 0
 
 
 def predict_all(
     classifier: "Classifier", pictures: Sequence[Path], targets: Sequence[Path] | None
-) -> tuple[list["Result"], list[Fault]]:
-    """The results, and a fault for each picture that cannot be read or explained.
+) -> tuple[list["Result"], list[Fault], bool]:
+    """The results, a fault for each picture without one or its explanation, and was it Ctrl-C?
 
-    targets: where the explanations are drawn.
+    targets: where the explanations are drawn. Ctrl-C leaves out the pictures that are left.
     """
     results: list[Result] = []
     faults = []
+    done = 0
     disable = hidden() if pictures[1:] else True
     bar = tqdm(pictures, unit=" pictures", leave=False, disable=disable)
-    for file, target in zip(bar, targets or repeat(None), strict=False):
-        result, fault = predict_one(classifier, file, target)
-        if result:
-            results.append(result)
-        if fault:
-            faults.append((str(file), fault))
-            complain(fault)
-    return results, faults
+    try:
+        for file, target in zip(bar, targets or repeat(None), strict=False):
+            result, fault = predict_one(classifier, file, target)
+            if result:
+                results.append(result)
+            if fault:
+                faults.append((str(file), fault))
+                complain(fault)
+            done += 1
+    except KeyboardInterrupt:
+        bar.close()
+        complain(f"stopped by Ctrl-C after {done} of {len(pictures)} pictures")
+        left = [(str(file), "is left out: stopped by Ctrl-C") for file in pictures[done:]]
+        return results, faults + left, True
+    return results, faults, False
 
 
 def predict_one(

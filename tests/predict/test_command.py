@@ -17,7 +17,8 @@ from src.explanation.subject import load_logits
 from src.network.resnet import build_model
 from src.network.weights import save_weights
 from src.pictures import read_picture, to_square
-from src.predict import explain
+from src.predict import command, explain
+from src.predict.classifier import Classifier
 from src.predict.command import main
 from tests.predict.conftest import ABOUT
 
@@ -79,6 +80,42 @@ def test_json_is_all_that_stdout_has(predict, photos: Path) -> None:
     assert [error["file"] for error in values["errors"]] == [str(photos / "notes.txt")]
     assert f"error: {values['errors'][0]['error']}" in err
     assert ", torch " in err
+
+
+@pytest.fixture
+def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Press it while the second picture is read."""
+    predict_one = command.predict_one
+
+    def interrupted(classifier: Classifier, file: Path, target: Path | None):
+        if file.name == "b [1].JPG":
+            raise KeyboardInterrupt
+        return predict_one(classifier, file, target)
+
+    monkeypatch.setattr(command, "predict_one", interrupted)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_keeps_what_is_done(predict, photos: Path) -> None:
+    status, out, err = predict(photos)
+    assert status == 130
+    assert [line.split("  ")[0] for line in out.splitlines()[:3]] == [
+        "picture",
+        str(photos / "a.png"),
+        "",
+    ]
+    assert "error: stopped by Ctrl-C after 1 of 3 pictures" in err.splitlines()
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_leaves_whole_json_that_names_what_is_left_out(predict, photos: Path) -> None:
+    status, out, _ = predict("--json", photos)
+    assert status == 130
+    answer = json.loads(out)
+    assert [picture["file"] for picture in answer["pictures"]] == [str(photos / "a.png")]
+    sentence = "is left out: stopped by Ctrl-C"
+    left = [str(photos / name) for name in ("b [1].JPG", "old/c.webp")]
+    assert answer["errors"] == [{"file": name, "error": sentence} for name in left]
 
 
 def test_explanations_are_drawn(predict, photos: Path, tmp_path: Path) -> None:
