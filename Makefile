@@ -17,9 +17,11 @@ ANEW := yes
 endif
 endif
 
-# A project that was moved has programs whose first line names a Python that is gone.
+# A project that was moved has programs that name a Python that is gone: in their first line or, for
+# the shell, in their second, if its path is long or has a space.
+NAMED := 1s/^.!//p; 2s/^'''exec' '\(.*\)' .*/\1/p
 ifneq ($(wildcard .venv/bin/dvc),)
-ifeq ($(wildcard $(shell sed -n '1s/^#!//p' .venv/bin/dvc)),)
+ifeq ($(shell test -e "$$(sed -n "$(NAMED)" .venv/bin/dvc | tail -1)" && echo there),)
 ANEW := yes
 endif
 endif

@@ -49,12 +49,16 @@ def test_a_python_that_is_too_old_or_too_new_is_refused(folder: Path) -> None:
     assert (folder / ".venv/bin/python").read_text() == ECHO
 
 
+@pytest.mark.parametrize("head", ["#!{}\n", "#!/bin/sh\n'''exec' '{}' \"$0\" \"$@\"\n' '''\n"])
 @pytest.mark.parametrize(("python", "ready"), [("there", True), ("gone", False)])
+@pytest.mark.parametrize("place", ["plain", "a [1] b", "[x]"])
 def test_the_environment_of_a_project_that_was_moved_is_made_anew(
-    python: str, ready: bool, folder: Path
+    place: str, python: str, ready: bool, head: str, folder: Path, tmp_path: Path
 ) -> None:
+    """Installers let the shell start Python where its path has a space or is long."""
+    folder = folder.rename(tmp_path / place)
     (folder / "there").touch()
-    (folder / ".venv/bin/dvc").write_text(f"#!{folder}/{python}\n")
+    (folder / ".venv/bin/dvc").write_text(head.format(folder / python))
     said = run(folder, "make", "-n", "weights").stdout
     assert ("-m venv --clear .venv" not in said) is ready
 
