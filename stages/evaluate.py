@@ -17,7 +17,7 @@ def main(params: Params, _: Inputs) -> None:
     from src.figures.training import draw_training
     from src.network.weights import load_trained
     from src.pipeline.errors import remake
-    from src.pipeline.files import read_json, read_numbers, write_csv, write_json
+    from src.pipeline.files import read_json, read_numbers, sha256_file, write_csv, write_json
 
     data = read_training_data(paths.DATA, params.data)
     test = read_split(paths.DATA, "test")
@@ -29,7 +29,8 @@ def main(params: Params, _: Inputs) -> None:
     result = evaluate(logits, labels, data.classes, temperature, augmented)
     corruptions = robustness(trained, test, params.evaluate.corruptions)
 
-    save_tensors(paths.LOGITS, {"logits": logits}, {})
+    about = {"weights": sha256_file(paths.WEIGHTS), "temperature": temperature}
+    save_tensors(paths.LOGITS, {"logits": logits}, about)
     plots = paths.PLOTS
     for name, table in tables(result, logits, labels, data.classes).items():
         write_csv(plots / f"{name}.csv", *table)

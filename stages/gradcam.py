@@ -23,7 +23,7 @@ def main(params: Params, _: Inputs) -> None:
 
     settings, plots = params.gradcam, paths.PLOTS
     subject = load_subject(paths.DATA, paths.WEIGHTS, paths.LOGITS, settings)
-    legend = Legend(settings.method, settings.colors, subject.sizes, subject.classes)
+    legend = Legend.of(subject, settings.colors)
     samples = sample_rows(subject, settings.images, settings.samples, settings.target)
     draw_samples(plots / "gradcam.png", samples, settings.target, legend)
     draw_mistakes(plots / "misclassified.png", *mistake_rows(subject, settings.mistakes), legend)

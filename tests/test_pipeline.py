@@ -16,9 +16,9 @@ from src.data.dataset import read_split, read_training_data
 from src.data.normalize import Normalize
 from src.data.records import Split
 from src.evaluation.predict import predict
-from src.explanation.subject import load_logits
+from src.explanation.answers import load_answers
 from src.network.weights import Trained, load_model, save_weights
-from src.pipeline.files import read_csv, read_numbers
+from src.pipeline.files import read_csv, read_numbers, sha256_file
 from src.pipeline.params import Params
 from stages.evaluate import main as evaluate
 from tests.conftest import ROOT, committed_params, make_project, run, tiny_values, write_params
@@ -59,8 +59,11 @@ def test_metrics_are_what_the_weights_say(done: Path) -> None:
     values = Params.model_validate(tiny_values())
     metrics = json.loads((done / "metrics/evaluate.json").read_text())
     test = read_split(done / "data", "test")
-    logits = load_logits(done / "data/test_logits.safetensors", len(test), 10)
+    logits = load_answers(done / "data/test_logits.safetensors", len(test), 10).logits
     assert metrics["top1"] == (logits.argmax(1).numpy() == test.labels).mean()
+    answers = load_answers(done / "data/test_logits.safetensors", len(test), 10)
+    assert answers.temperature == metrics.get("temperature")
+    assert answers.weights == sha256_file(done / "models/model.safetensors")
     data = read_training_data(done / "data", values.data)
     assert torch.allclose(said(done, test, (data.mean, data.std)), logits, atol=1e-3)
     # The result is the last epoch's weights, and not those of the best: the first is better here.

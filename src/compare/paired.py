@@ -30,7 +30,7 @@ class Paired(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """An image that one network gets right and the other wrong; probabilities are of softmax.
+    """An image that one network gets right and the other wrong, with what it gave each class said.
 
     image: its place in the test set.
     """

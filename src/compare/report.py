@@ -38,8 +38,10 @@ class Comparison:
 def compare(a: Tested, b: Tested) -> Comparison:
     """Compare two runs that check_pair lets pass."""
     labels = torch.from_numpy(a.test.labels)
-    sides = changed_sides(a.logits, b.logits, labels, a.classes)
-    return Comparison((a.name, b.name), pair(a.logits, b.logits, labels), sides)
+    logits = a.answers.scaled, b.answers.scaled
+    return Comparison(
+        (a.name, b.name), pair(*logits, labels), changed_sides(*logits, labels, a.classes)
+    )
 
 
 def as_json(found: Comparison) -> dict[str, Any]:

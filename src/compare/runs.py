@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from src.data.dataset import CLASSES, parse_classes
 from src.data.records import Split, from_records, parse_records
-from src.data.tensors import parse_tensors
+from src.explanation.answers import Answers, parse_answers
 from src.pipeline import paths
 from src.pipeline.errors import InputError, one_line
 from src.pipeline.lock import NOTHING, OF_ONE_RUN, Digests, Recorded, md5, parse_lock
@@ -27,12 +26,12 @@ TEST_IT = (
 
 @dataclass(frozen=True)
 class Tested:
-    """A run's answers to its test images: (N, C) logits; name: in one line."""
+    """A run's answers to its test images; name: in one line."""
 
     name: str
     test: Split
     classes: list[str]
-    logits: Tensor
+    answers: Answers
 
 
 def read_run(name: str) -> Tested:
@@ -42,10 +41,8 @@ def read_run(name: str) -> Tested:
     check_tested(name, parse_lock(lock, f"{name}: {paths.LOCK}"))
     test = from_records(parse_records(records, f"{name}: {FILES[0]}", MEND))
     classes = parse_classes(names)
-    logits = parse_tensors(content, f"{name}: {FILES[2]}", MEND)[0].get("logits")
-    if logits is None or logits.shape != (len(test), len(classes)):
-        raise InputError(f"{name}: {FILES[2]} does not fit the run's own test images; {MEND}")
-    return Tested(name, test, classes, logits)
+    answers = parse_answers(content, f"{name}: {FILES[2]}", len(test), len(classes), MEND)
+    return Tested(name, test, classes, answers)
 
 
 def check_tested(name: str, lock: Mapping[str, Recorded]) -> None:
@@ -103,7 +100,7 @@ def check_pair(a: Tested, b: Tested) -> None:
             f"{a.name} and {b.name} were tested on different images ({FILES[0]} holds "
             f"{len(a.test):,} and {len(b.test):,}, and they are not the same); {SAME_DATA}"
         )
-    if torch.equal(a.logits, b.logits):
+    if torch.equal(a.answers.logits, b.answers.logits):
         raise InputError(
             f"{a.name} and {b.name} give the same logits for every image, so they do not differ; "
             "name two other runs (`dvc exp list` has your experiments)"

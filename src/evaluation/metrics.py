@@ -48,13 +48,16 @@ def evaluate(
 
     augmented: logits with test-time augmentation, by its kind; of these the accuracy alone counts.
 
+    coverage and aurc go by the probabilities after temperature scaling, where there is one: so
+    `make predict` tells them, and a threshold that is read off here holds there.
+
     macro_f1 is the mean over the classes that an image has or is taken for, as scikit-learn
     ("all labels in y_true and y_pred") and torchmetrics have it: a class that is only predicted
     counts as 0, one that is in neither has no F1 and does not count.
     """
     counts = confusion_matrix(logits, labels)
     f1 = class_scores(counts)[2]
-    answers = confidence_and_right(logits, labels)
+    answers = confidence_and_right(logits.double() / (temperature or 1), labels)
     calibration, adaptive = calibrations(logits, labels, temperature)
     rows = class_rows(names, counts, logits, labels)
     metrics = {

@@ -7,21 +7,19 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from src.data.dataset import read_classes, read_split, read_statistics
 from src.data.records import Split
-from src.data.tensors import load_tensors
+from src.explanation.answers import Answers, check_network, load_answers
 from src.explanation.lookup import check_images, check_target, layer_sizes
 from src.explanation.maps import maps_of
 from src.network.resnet import build_model
 from src.network.weights import Trained, load_model, ready
-from src.pipeline.errors import InputError, remake
 from src.pipeline.params import Gradcam
 
 Picture = NDArray[np.uint8]
 Cam = NDArray[np.floating]
-MEND = remake("evaluate")
 
 
 @dataclass(frozen=True)
@@ -42,29 +40,19 @@ class Example:
     cams: Sequence[Cam]
 
 
-def load_logits(path: Path, images: int, classes: int) -> Tensor:
-    """Evaluate's logits (images, classes); InputError where the file is damaged or another's."""
-    logits = load_tensors(path, MEND)[0].get("logits")
-    if logits is None or logits.shape != (images, classes):
-        shape = None if logits is None else tuple(logits.shape)
-        raise InputError(f"{path}: holds logits {shape}, not {(images, classes)}; {MEND}")
-    return logits
-
-
 @dataclass(frozen=True)
 class Subject:
     """A network, the test images, what it said of them, and how its maps are computed.
 
-    untrained: the network as before any training, from a seed; logits: (N, C), evaluate's; method:
-    a name in WEIGHTS of src/explanation/gradcam.py; sizes: height and width of the maps of each
-    layer that is explained.
+    untrained: the network as before any training, from a seed; method: a name in WEIGHTS of
+    src/explanation/gradcam.py; sizes: height and width of the maps of each layer that is explained.
     """
 
     trained: Trained
     untrained: Callable[[int], nn.Module]
     test: Split
     classes: Sequence[str]
-    logits: Tensor
+    answers: Answers
     method: str
     sizes: Mapping[str, tuple[int, int]]
 
@@ -74,13 +62,12 @@ class Subject:
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:
-        # In fp32 a lead of 17.3 already rounds to 1, and of two such images none is the surer.
-        return self.logits.double().softmax(1).numpy()
+        return self.answers.probabilities
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
         # Of the logits, as evaluate has it: in the softmax two classes may be rounded to a tie.
-        return self.logits.argmax(1).numpy()
+        return self.answers.logits.argmax(1).numpy()
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
@@ -122,5 +109,6 @@ def load_subject(folder: Path, weights: Path, logits: Path, settings: Gradcam) -
     sizes = layer_sizes(trained.model, settings.layers)
     test = read_split(folder, "test")
     check_images(settings.images or [], len(test))
-    said = load_logits(logits, len(test), len(classes))
+    said = load_answers(logits, len(test), len(classes))
+    check_network(said, logits, weights)
     return Subject(trained, untrained, test, classes, said, settings.method, sizes)

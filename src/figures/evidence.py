@@ -23,7 +23,7 @@ from src.figures.text import fit, fitted, text_width
 
 if TYPE_CHECKING:
     # These names serve only as types, so figures need no torch.
-    from src.explanation.subject import Cam, Example
+    from src.explanation.subject import Cam, Example, Subject
 
 METHODS = {
     "gradcam": "Grad-CAM",
@@ -36,7 +36,7 @@ OPACITY = 0.45
 SCALE = 6
 SIDE = SCALE * records.SIDE
 MARGIN, GAP, LINE = 24, 8, 27
-HEADER = 150
+HEADER = 177
 LABEL = 250  # the column of words left of the pictures
 TITLE, WORDS = 13, 10  # points
 
@@ -46,17 +46,31 @@ class Legend:
     """How the maps of a run were made, and how a figure shows them.
 
     method: a key of METHODS; colors: one of Matplotlib's colour maps; sizes: height and width of
-    each layer's maps; classes: names by label, which a figure shows in letters that it has.
+    each layer's maps; classes: names by label, which a figure shows in letters that it has;
+    temperature: what the logits are divided by for the probabilities, or None.
     """
 
     method: str
     colors: str
     sizes: Mapping[str, tuple[int, int]]
     classes: Sequence[str]
+    temperature: float | None
+
+    @classmethod
+    def of(cls, subject: Subject, colors: str) -> Legend:
+        scale = subject.answers.temperature
+        return cls(subject.method, colors, subject.sizes, subject.classes, scale)
 
     @property
     def title(self) -> str:
         return METHODS[self.method]
+
+    @property
+    def scale(self) -> str:
+        """Which probabilities a sheet shows."""
+        if self.temperature is None:
+            return "Probabilities as trained"
+        return f"Probabilities after temperature scaling ({self.temperature:.2f})"
 
     @property
     def layer(self) -> str:
@@ -121,15 +135,16 @@ def place_lines(
 
 
 def place_header(figure: Figure, title: str, subtitle: str, legend: Legend) -> None:
-    """Place title, subtitle, and the colours from low to high as they look over grey."""
+    """Place title, subtitle, scale, and the colours from low to high as they look over grey."""
     width = round(figure.bbox.width) - 2 * MARGIN
     words(figure, fit(title, width, TITLE), MARGIN, 18, size=TITLE)
-    place_lines(figure, [subtitle], MARGIN, 58, width)
+    place_lines(figure, [subtitle, legend.scale], MARGIN, 58, width)
     ramp = overlay(np.full((4, 48, 3), 128, np.uint8), np.linspace(0, 1, 48)[None], legend.colors)
     left = MARGIN + round(text_width("low", WORDS)) + 12
-    words(figure, "low", MARGIN, 108, va="center", size=WORDS)
-    picture(figure, ramp, left, 108 - ramp.shape[0] // 2)
-    words(figure, "high evidence", left + ramp.shape[1] + 12, 108, va="center", size=WORDS)
+    middle = HEADER - 42
+    words(figure, "low", MARGIN, middle, va="center", size=WORDS)
+    picture(figure, ramp, left, middle - ramp.shape[0] // 2)
+    words(figure, "high evidence", left + ramp.shape[1] + 12, middle, va="center", size=WORDS)
 
 
 def place_explained(

@@ -220,7 +220,7 @@ REFUSED = [
     ("worse:dvc.lock", "better", "error: worse:dvc.lock: is neither a git revision nor an exper"),
     ("empty", "worse", "error: empty: data/test.bin is not in DVC's cache, so that run was made"),
     ("outer-better", "worse", "error: outer-better: data/test.bin is not in DVC's cache, so that"),
-    ("unfit", "worse", f"error: unfit: {LOGITS} does not fit the run's own test images; run `dvc"),
+    ("unfit", "worse", f"error: unfit: {LOGITS}: holds logits (59, 10), not (60, 10); run `dvc re"),
     ("worse", "lost", f"error: lost: {LOGITS} is not in DVC's cache, so that run was made"),
     (
         "worse", "untested",

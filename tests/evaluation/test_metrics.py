@@ -77,6 +77,21 @@ def test_the_logits_are_divided_by_the_temperature() -> None:
     assert result.calibration["after temperature scaling"].bins[13] == pytest.approx((0.9, 0.75, 4))
 
 
+def test_coverage_goes_by_the_probabilities_that_predict_tells() -> None:
+    """With three classes the temperature can change which image is the surer one."""
+    logits = torch.tensor([[2.0, 0, 0], [1.2, 0, -9]])
+    labels = torch.tensor([0, 1])
+    orders = {}
+    for temperature in (None, 2.0):
+        result = evaluate(logits, labels, NAMES, temperature)
+        expected = (logits.double() / (temperature or 1)).softmax(1).amax(1).sort(descending=True)
+        assert [row.confidence for row in result.coverage] == pytest.approx(
+            expected.values.tolist()
+        )
+        orders[temperature] = [row.accuracy for row in result.coverage], result.more["aurc"]
+    assert orders == {None: ([1.0, 0.5], 0.25), 2.0: ([0.0, 0.5], 0.75)}
+
+
 def test_the_headline_has_the_interval() -> None:
     said = headline(evaluate(LOGITS, LABELS, NAMES, None))
     # With a metric that is added in between, as docs/yours.md does.

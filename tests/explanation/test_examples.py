@@ -11,6 +11,7 @@ from torch import nn
 
 from src.data.normalize import Normalize
 from src.data.records import Split
+from src.explanation.answers import Answers
 from src.explanation.choose import confused_pairs
 from src.explanation.examples import class_rows, mistake_rows, pair_rows, sample_rows
 from src.explanation.subject import Example, Subject
@@ -42,10 +43,10 @@ def asked(said: list[list[float]], labels: list[int], model: nn.Module | None = 
     normalize = Normalize([0.0] * 3, [1.0] * 3, torch.device("cpu"))
     trained = Trained(model or nn.Identity(), normalize, "fp32")
     classes = [f"name {label}" for label in range(len(said[0]))]
-    logits = torch.tensor(said).log()
+    answers = Answers(torch.tensor(said).log())
     sizes = {"one": (8, 8), "two": (4, 4), "three": (2, 2)}
     test = Split(pixels, np.array(labels))
-    return Subject(trained, lambda _: nn.Identity(), test, classes, logits, "gradcam", sizes)
+    return Subject(trained, lambda _: nn.Identity(), test, classes, answers, "gradcam", sizes)
 
 
 FOUR = [[0.1, 0.7, 0.1, 0.1], [0.1, 0.1, 0.6, 0.2], [0.1, 0.04, 0.06, 0.8], [0.1, 0.1, 0.1, 0.7]]

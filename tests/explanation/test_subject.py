@@ -13,51 +13,17 @@ from src.data.records import canonical_order, to_records
 from src.data.tensors import save_tensors
 from src.explanation import subject
 from src.explanation.gradcam import WEIGHTS
-from src.explanation.subject import Subject, load_logits, load_subject
+from src.explanation.subject import Subject, load_subject
 from src.network.resnet import build_model
 from src.network.weights import save_weights
 from src.pipeline.errors import InputError
+from src.pipeline.files import sha256_file
 from src.pipeline.params import Gradcam
 from src.sources.shapes import draw
 from tests.conftest import tiny_values
 
 CLASSES = ["cat", "true cat", "猫"]
 LOGITS = torch.randn(6, 10, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    save_tensors(tmp_path / "logits.safetensors", {"logits": LOGITS}, {})
-    return tmp_path / "logits.safetensors"
-
-
-def test_logits_come_back(path: Path) -> None:
-    assert torch.equal(load_logits(path, 6, 10), LOGITS)
-
-
-@pytest.mark.parametrize(("images", "classes"), [(7, 10), (6, 9)])
-def test_logits_of_another_test_set_are_refused(path: Path, images: int, classes: int) -> None:
-    with pytest.raises(InputError, match=r"holds logits \(6, 10\), not .*dvc repro -f -s evaluate"):
-        load_logits(path, images, classes)
-
-
-def test_a_file_of_something_else_is_refused(path: Path) -> None:
-    save_tensors(path, {"weight": LOGITS}, {})
-    with pytest.raises(InputError, match="holds logits None"):
-        load_logits(path, 6, 10)
-
-
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "missing"])
-def test_damage_is_refused(path: Path, damage: str) -> None:
-    content = bytearray(path.read_bytes())
-    content[-9] ^= 16
-    wrong = {"truncated": path.read_bytes()[:-1], "flipped": content, "empty": b""}
-    if damage == "missing":
-        path.unlink()
-    else:
-        path.write_bytes(wrong[damage])
-    with pytest.raises(InputError, match=r"logits\.safetensors: .*dvc repro -f -s evaluate"):
-        load_logits(path, 6, 10)
 
 
 Load = Callable[..., Subject]
@@ -71,7 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records = to_records(images, labels % 3)
     write_dataset(folder, canonical_order(records[:20]), canonical_order(records[20:]), CLASSES)
     save_weights(folder / "model", build_model("resnet18", 3), about())
-    save_tensors(folder / "logits", {"logits": LOGITS[:5, :3]}, {})
+    origin = {"weights": sha256_file(folder / "model"), "temperature": 0.5}
+    save_tensors(folder / "logits", {"logits": LOGITS[:5, :3]}, origin)
     return folder
 
 
@@ -95,7 +62,18 @@ def test_all_that_is_asked_for_is_found(load: Load) -> None:
     assert found.predicted.tolist() == LOGITS[:5, :3].argmax(1).tolist()
     (example,) = found.explain(["layer1"], [4], np.array([2]))
     assert (example.index, example.target, example.cams[0].shape) == (4, 2, (32, 32))
-    assert example.target_probability == pytest.approx(LOGITS[4, :3].softmax(0)[2].item())
+    expected = (LOGITS[4, :3] / 0.5).softmax(0)[2].item()
+    assert example.target_probability == pytest.approx(expected)
+
+
+def test_the_answers_of_another_network_are_refused(load: Load, folder: Path) -> None:
+    """As after `dvc repro train`, with another rate, and then gradcam alone."""
+    weights = (folder / "model").read_bytes()
+    save_weights(folder / "model", build_model("resnet18", 3), about() | {"epochs": 2})
+    with pytest.raises(InputError, match="logits: holds the answers of another network than"):
+        load()
+    (folder / "model").write_bytes(weights)
+    load()
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,9 @@ def legend(
     classes: Sequence[str] = NAMES,
     method: str = "gradcam",
     colors: str = "viridis",
+    temperature: float | None = 0.687,
 ) -> Legend:
-    return Legend(method, colors, dict.fromkeys(layers, (4, 4)), classes)
+    return Legend(method, colors, dict.fromkeys(layers, (4, 4)), classes, temperature)
 
 
 def example(

@@ -47,7 +47,23 @@ def test_each_method_has_its_name() -> None:
 
 def test_the_last_layer_is_named_with_its_resolution() -> None:
     sizes = {"layer1": (32, 32), "layer4.1.conv2": (4, 5)}
-    assert Legend("gradcam", "viridis", sizes, ["cat"]).layer == "layer4.1.conv2, 4×5"
+    assert Legend("gradcam", "viridis", sizes, ["cat"], None).layer == "layer4.1.conv2, 4×5"
+
+
+@pytest.mark.parametrize(
+    ("temperature", "said"),
+    [
+        (None, "Probabilities as trained"),
+        (0.687, "Probabilities after temperature scaling (0.69)"),
+    ],
+)
+def test_the_header_names_the_scale_of_the_probabilities(
+    temperature: float | None, said: str
+) -> None:
+    with look():
+        figure = new_sheet(800, 200)
+        place_header(figure, "Title", "Subtitle", legend(temperature=temperature))
+    assert said in words_of(figure)
 
 
 def test_the_header_fits_a_narrow_sheet() -> None:
@@ -56,6 +72,7 @@ def test_the_header_fits_a_narrow_sheet() -> None:
         place_header(figure, f"Title {LONG * 4}", f"Subtitle {LONG * 4}", legend())
     assert faults(figure) == []
     assert "low" in words_of(figure)
+    assert "Probabilities after temperature scaling (0.69)" in words_of(figure)
     assert figure.images[0].get_array().shape == (4 * SCALE, 48 * SCALE, 3)
 
 

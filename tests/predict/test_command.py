@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from src.data.dataset import read_classes, read_split
-from src.explanation.subject import load_logits
+from src.explanation.answers import load_answers
 from src.network.resnet import build_model
 from src.network.weights import save_weights
 from src.pictures import read_picture, to_square
@@ -248,7 +248,7 @@ def test_a_trained_project_predicts_its_test_images_as_it_evaluated_them(
 ) -> None:
     """Also where its weights are all there is."""
     test, names = read_split(done / "data", "test"), read_classes(done / "data")
-    logits = load_logits(done / "data/test_logits.safetensors", len(test), len(names))
+    logits = load_answers(done / "data/test_logits.safetensors", len(test), len(names)).logits
     temperature = json.loads((done / "metrics/evaluate.json").read_text()).get("temperature")
     for index in range(10):
         Image.fromarray(test.images[index]).save(tmp_path / f"{index}.png")

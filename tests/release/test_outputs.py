@@ -24,7 +24,7 @@ from release.outputs import (
 from src.data.dataset import read_classes, read_statistics
 from src.data.records import from_records
 from src.evaluation.predict import predict
-from src.explanation.subject import load_logits
+from src.explanation.answers import load_answers
 from src.network.weights import load_trained
 from src.pipeline.errors import InputError
 from src.pipeline.git import git
@@ -49,7 +49,7 @@ def test_the_network_predicts_before_any_training_and_without_data(fresh: Path) 
     trained = load_trained(fresh / "models/model.safetensors", len(classes), *statistics)
     shapes = tiny_values()["data"]["shapes"]
     _, test, _ = load_shapes(shapes["train"], shapes["test"], shapes["seed"])
-    logits = load_logits(fresh / "data/test_logits.safetensors", len(test), len(classes))
+    logits = load_answers(fresh / "data/test_logits.safetensors", len(test), len(classes)).logits
     said = predict(trained, from_records(test))
     assert torch.equal(said, logits)
 
