@@ -24,7 +24,7 @@ from src.figures.style import (
     notice,
     thousands,
 )
-from src.figures.words import short
+from src.figures.words import SHORT, short_paths
 
 if TYPE_CHECKING:
     # These names serve only as types, so figures need no torch.
@@ -68,12 +68,12 @@ def build_faithfulness(found: Faithfulness) -> Figure:
     grid = figure.add_gridspec(len(ratios), len(layers), height_ratios=ratios)
     for row, way in enumerate(WAYS, 1):
         axes: list[Axes] = []
-        for column, layer in enumerate(layers):
+        for column, (layer, name) in enumerate(zip(layers, short_paths(layers), strict=True)):
             place = (layer, *way)
             axes.append(figure.add_subplot(grid[row, column], sharey=axes[0] if axes else None))
             points = [p for p in found.points if (p.layer, p.fill, p.curve) == place]
             draw_curves(axes[-1], points)
-            axes[-1].set_title(short(layer) if row == 1 else "")
+            axes[-1].set_title(name if row == 1 else "")
             axes[-1].tick_params(labelleft=column == 0)
         axes[0].set_ylabel(f"log-odds,\n{WAYS[way]}")
     legend = figure.add_subplot(grid[0, :])
@@ -124,7 +124,7 @@ def draw_leads(axes: Axes, leads: Sequence[Lead], layers: Sequence[str]) -> None
             alone = [mean for mean, _ in lead.parts.values()]
             axes.plot([x + 0.06] * len(alone), alone, ".", color=colour, alpha=0.5, markersize=5)
     axes.axhline(0, color=INK, linewidth=1)
-    axes.set_xticks(range(len(layers)), [short(name) for name in layers])
+    axes.set_xticks(range(len(layers)), short_paths(layers))
     axes.set_xlim(-0.6, len(layers) - 0.4)
     axes.grid(axis="x", visible=False)
     axes.set_ylabel("lead of the own map,\nlog-odds")
@@ -138,7 +138,9 @@ def build_sanity(checks: Sequence[Check]) -> Figure:
     """What is left of each layer's maps when the weights are drawn anew from the top down."""
     figure = new_figure(8, 6.5)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
-    for number, layer in enumerate(dict.fromkeys(each.layer for each in checks)):
+    layers = list(dict.fromkeys(each.layer for each in checks))
+    labels = short_paths(layers)
+    for number, (layer, label) in enumerate(zip(layers, labels, strict=True)):
         colour, marker = SERIES[number % len(SERIES)]
         of_layer = [each for each in checks if each.layer == layer]
         # None becomes NaN, which leaves a gap in the line.
@@ -149,20 +151,22 @@ def build_sanity(checks: Sequence[Check]) -> Figure:
             color=colour,
             marker=marker,
             capsize=3,
-            label=short(layer),
+            label=label,
         )
         shares = [100 * each.no_evidence for each in of_layer]
         below.plot([each.step for each in of_layer], shares, color=colour, marker=marker)
     above.axhline(0, color=INK, linewidth=1)
     above.set_ylabel("rank correlation with\nthe maps as trained")
     above.set_title("Maps when the weights are drawn anew, part after part from the top")
-    figure.legend(loc="outside lower center", ncols=len(SERIES))
+    across = len(SERIES) if max(map(len, labels)) <= SHORT else 2
+    figure.legend(loc="outside lower center", ncols=across)
     below.set_ylabel("images without\npositive evidence")
     # At least 5%, so that an axis of zeros has ticks that can be read.
     below.set_ylim(0, max(5, below.get_ylim()[1]))
     below.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:g}%"))
-    steps = dict.fromkeys((each.step, each.redrawn) for each in checks)
-    names = [short(name) if step == 0 else f"+ {short(name)}" for step, name in steps]
+    steps = list(dict.fromkeys((each.step, each.redrawn) for each in checks))
+    parts = short_paths([part for _, part in steps])
+    names = [f"{'+ ' * (step > 0)}{part}" for (step, _), part in zip(steps, parts, strict=True)]
     below.set_xticks([step for step, _ in steps], names)
     if len(steps) > LEVEL_NAMES:
         below.tick_params(axis="x", rotation=45)

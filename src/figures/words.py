@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 
+SHORT = 16
 
-def short(name: str, length: int = 16) -> str:
+
+def short(name: str, length: int = SHORT) -> str:
     """The name, of at most `length` letters; an ellipsis stands for the middle of a long one.
 
     The ends tell names apart that begin alike: species 1, species 2, …
@@ -13,6 +15,16 @@ def short(name: str, length: int = 16) -> str:
         return name
     tail = (length - 1) // 2
     return f"{name[: length - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def short_paths(paths: Sequence[str]) -> list[str]:
+    """The paths of modules, each short; whole where that makes two the same.
+
+    A space goes before an underscore, because Matplotlib leaves such labels out of legends.
+    """
+    cut = [short(path) for path in paths]
+    apart = cut if len(set(cut)) == len(set(paths)) else paths
+    return [f" {path}" if path.startswith("_") else path for path in apart]
 
 
 def short_names(names: Sequence[str]) -> list[str]:

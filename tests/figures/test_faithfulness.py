@@ -66,6 +66,29 @@ def test_text_is_whole_and_apart(name: str, layers: list[str]) -> None:
         assert layer in words_of(figure)
 
 
+@pytest.mark.parametrize("name", ["faithfulness", "sanity"])
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [f"features.{block}.block.1.0" for block in (4, 9, 11, 12)],
+        ["_blocks.3", "_blocks.10"],
+        ["_features.4.block.1.0", "_features.9.block.1.0"],
+    ],
+    ids=["alike", "underscore", "both"],
+)
+def test_each_layer_of_a_network_of_your_own_has_a_name_of_its_own(
+    name: str, layers: list[str]
+) -> None:
+    """Also in legends, from which Matplotlib leaves labels that begin with an underscore."""
+    figure = built(name, layers)
+    assert unreadable(figure) == []
+    for layer in layers:
+        assert layer in words_of(figure)
+    if name == "sanity":
+        named = [text.get_text().strip() for text in figure.legends[0].get_texts()]
+        assert named == layers
+
+
 def test_every_map_and_every_curve_is_drawn() -> None:
     figure = built("faithfulness", ["layer3", "layer4"])
     curves = [axes for axes in figure.axes if axes.get_xlabel()]
