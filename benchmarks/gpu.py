@@ -17,9 +17,19 @@ default.tar.0 and .1. Take all six to another machine, and of the finished stage
 runs there again.
 
 Where time is short: while the archive is on its way, ask 5, `"4 profile"` and `"4 step"`, which
-need no data, in the background and in a copy of the folder that later transfers do not touch. Then
-end them with SIGTERM, ask 1, 2 and 3, and at last the rest. Ask for a GPU before all else (torch
-takes a minute to load from a fresh disk), and look at `df -h /dev/shm`, which the loader needs.
+need no data, in a copy of the folder that later transfers do not touch. Give this run and all later
+ones the same `--out`, outside both folders. Start it in a session of its own, or what ends a call
+may end it too:
+
+    setsid nohup python3 -m benchmarks.gpu --out /tmp/gpu 5 "4 profile" "4 step" > /tmp/gpu.log &
+
+Then end it with SIGTERM, ask 1, 2 and 3, and at last the rest. Give the answers time to come back:
+what a call's own limit ends can copy nothing. So if that is 600 s:
+
+    timeout 540 python3 -m benchmarks.gpu --out /tmp/gpu 1 2 3
+
+Ask for a GPU before all else (torch takes a minute to load from a fresh disk), and look at
+`df -h /dev/shm`, which the loader needs.
 
 Before anything else, in a clone without uncommitted changes, note the commit for the answers. If
 little can be carried at a time, leave the published outputs behind until the sitting is over
@@ -49,7 +59,7 @@ This splits CIFAR-10's archive into four parts of 41 MiB, to be brought one afte
 
     split --number=4 --numeric-suffixes --suffix-length=1 cifar-10-binary.tar.gz bench/cifar.
 
-This joins them there:
+This joins them there; each later command needs this variable again, too:
 
     cat bench/cifar.[0-3] > bench/cifar-10-binary.tar.gz
     export CIFAR10_ARCHIVE=$PWD/bench/cifar-10-binary.tar.gz
@@ -64,6 +74,7 @@ requirements.txt. In a clone of the commit that ran, with default.tar.0 and defa
 
 import argparse
 import json
+import os
 import re
 import shutil
 import signal
@@ -105,7 +116,7 @@ def gpu_tests() -> list[str]:
 def test(sitting: Sitting, _: str, deadline: float) -> Values:
     """How many of the tests that need a GPU passed."""
     # Other packages and their plugins warn, which is an error in the tests.
-    flags = ("-q", "-p", "no:cacheprovider", "-W", "default")
+    flags = ("-p", "no:cacheprovider", "-W", "default")
     command = [sys.executable, "-m", "pytest", *flags, *gpu_tests()]
     said = finish(command, ROOT, deadline, sitting.log, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|skipped)", said)}
@@ -131,6 +142,10 @@ class Question:
     work: Work = measure
     on_cpu: bool = True
 
+    @property
+    def needs_archive(self) -> bool:
+        return isinstance(self.work, partial)  # of train
+
 
 def missing() -> list[str]:
     """The packages that a question needs and this Python lacks."""
@@ -138,6 +153,13 @@ def missing() -> list[str]:
     named = [re.split(r"[^\w-]", line)[0] for line in project["dependencies"]]
     found = {name.lower() for each in distributions() if (name := each.metadata["Name"])}
     return sorted({*named, *FOR_TESTS} - found - NOT_USED)
+
+
+def lacks_archive(questions: list["Question"]) -> bool:
+    """Whether a training would have to fetch CIFAR-10, which needs a network and other packages."""
+    archive = Path(os.environ.get("CIFAR10_ARCHIVE", ""))
+    there = archive.is_absolute() and archive.is_file()
+    return not there and any(question.needs_archive for question in questions)
 
 
 def seeded(recipe: str | None, seed: int) -> Training:
@@ -196,13 +218,14 @@ def ask(question: Question, sitting: Sitting) -> None:
 
 
 def chosen(names: list[str], sitting: Sitting) -> list[Question]:
-    """The questions of those names; without names all that have not ended yet."""
+    """The questions of those names, in that order; without names all that have not ended yet."""
     for name in names:
         if not any(question.name.startswith(name) for question in QUESTIONS):
             known = ", ".join(question.name for question in QUESTIONS)
             sys.exit(f"error: {name!r} is no question; name one of these: {known}")
     if names:
-        return [q for q in QUESTIONS if q.name.startswith(tuple(names))]
+        named = (q for name in names for q in QUESTIONS if q.name.startswith(name))
+        return list(dict.fromkeys(named))
     skipped = NOT_DRY if sitting.dry else ()
     return [q for q in QUESTIONS if q.name not in skipped and not sitting.answers.ended(q.name)]
 
@@ -226,6 +249,12 @@ def main() -> None:
             f"error: {', '.join(lacking)}: not installed here; bring the wheels that "
             "benchmarks/gpu.py names, and set PYTHONPATH as it says"
         )
+    questions = chosen(names, sitting)
+    if not sitting.dry and lacks_archive(questions):
+        sys.exit(
+            "error: CIFAR10_ARCHIVE does not name the archive by its whole path; set it as "
+            "benchmarks/gpu.py says, or name other questions than 1, 2 and 6"
+        )
     # A default SIGTERM would leave the running command behind.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sitting.out.mkdir(parents=True, exist_ok=True)
@@ -233,7 +262,7 @@ def main() -> None:
         # A training that goes on from an earlier sitting's state would take no time.
         shutil.rmtree(sitting.projects, ignore_errors=True)
     try:
-        for question in chosen(names, sitting):
+        for question in questions:
             ask(question, sitting)
     finally:
         print(table(sitting.answers.rows()))

@@ -199,6 +199,35 @@ def test_an_unknown_question_is_refused(sitting: Sitting) -> None:
     ]  # fmt: skip
 
 
+def test_questions_are_asked_in_the_order_of_their_names(sitting: Sitting) -> None:
+    asked = gpu.chosen(["5", "4 profile", "4 step", "4"], sitting)
+    assert [question.name for question in asked] == [
+        "5 tests", "4 profile", "4 step", "4 warm", "4 loader"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("archive", [None, "", "gone", "relative"])
+def test_a_training_without_its_archive_is_refused_before_anything_is_asked(
+    archive: str | None, sitting: Sitting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "relative").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CIFAR10_ARCHIVE", raising=False)
+    if archive is not None:
+        named = tmp_path / archive if archive == "gone" else archive
+        monkeypatch.setenv("CIFAR10_ARCHIVE", str(named))
+    monkeypatch.setattr(gpu, "ask", lambda *_: pytest.fail("it asked"))
+    real = replace(sitting, dry=False)
+    with pytest.raises(SystemExit, match=r"^error: CIFAR10_ARCHIVE does not name the archive"):
+        ask_all(real, monkeypatch, "4 step", "6 fp16")
+    asked: list[str] = []
+    monkeypatch.setattr(gpu, "ask", lambda question, _: asked.append(question.name))
+    ask_all(real, monkeypatch, "4 step")
+    monkeypatch.setenv("CIFAR10_ARCHIVE", str(tmp_path / "relative"))
+    ask_all(real, monkeypatch, "1")
+    assert asked == ["4 step", "1 best"]
+
+
 def test_a_question_that_passes_its_box_is_ended_and_noted(sitting: Sitting) -> None:
     def work(sitting: Sitting, _: str, deadline: float) -> dict[str, Any]:
         gpu_stages.finish(["sh", "-c", SLEEP], sitting.out, deadline, sitting.log)
@@ -301,6 +330,16 @@ def test_tests_count(
 ) -> None:
     monkeypatch.setattr(gpu, "finish", lambda *_, **__: said)
     assert gpu.test(sitting, "5 tests", soon()) == expected
+
+
+def test_the_tests_are_counted_by_what_pytest_says(
+    sitting: Sitting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the settings of pyproject.toml; two of -q would hide the counts."""
+    monkeypatch.setattr(gpu, "gpu_tests", lambda: ["tests/evaluation/test_coverage.py"])
+    found = gpu.test(sitting, "5 tests", soon())
+    assert found.keys() == {"passed"}
+    assert found["passed"] >= 3
 
 
 # The stages without DVC.
