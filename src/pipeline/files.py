@@ -71,7 +71,8 @@ def alone(path: Path) -> Iterator[BinaryIO]:
             return os.open(name, flags, 0o666)
         except PermissionError:
             # Left behind by another user, root in a container, say; one's own folder lets it go.
-            os.unlink(name)  # noqa: PTH108
+            with suppress(FileNotFoundError):
+                os.unlink(name)  # noqa: PTH108
             return os.open(name, flags, 0o666)
 
     while True:
