@@ -4,12 +4,14 @@ resnet18 has 11,173,962 parameters for ten classes. Mean pooling at the end lets
 images of any resolution.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from src.data.records import SIDE
 from src.network.blocks import BasicBlock, Bottleneck, ResNet
@@ -50,6 +52,10 @@ def build_model(arch: str, num_classes: int, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = ARCHITECTURES[arch](num_classes)
+        if any(isinstance(module, LazyModuleMixin) for module in model.modules()):
+            # They draw their weights when they see the first images.
+            with untrained(model):
+                model(two_images())
     linear = [module for module in model.modules() if type(module) is nn.Linear]
     for last in linear[-1:]:
         last.__class__ = Linear
@@ -58,22 +64,34 @@ def build_model(arch: str, num_classes: int, seed: int = 0) -> nn.Module:
     return model
 
 
-def check_logits(model: nn.Module, arch: str, num_classes: int) -> None:
-    """InputError unless the network gives each image one logit for each class."""
+def two_images() -> Tensor:
+    """Of one image batch norm has no variance where a map has one pixel."""
+    return torch.zeros(2, 3, SIDE, SIDE)
+
+
+@contextmanager
+def untrained(model: nn.Module) -> Iterator[None]:
+    """Let a network be tried in evaluation mode, without gradients."""
     was_training, mode = model.training, torch.get_deterministic_debug_mode()
     # What has no deterministic form the first step tells in a sentence.
     torch.set_deterministic_debug_mode("default")
-    # Of two images: of one, batch norm has no variance where a map has one pixel.
-    images = torch.zeros(2, 3, SIDE, SIDE)
     model.eval()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        given = [model(images)]
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+        torch.set_deterministic_debug_mode(mode)
+
+
+def check_logits(model: nn.Module, arch: str, num_classes: int) -> None:
+    """InputError unless the network gives each image one logit for each class."""
+    with untrained(model), torch.random.fork_rng(devices=[]):
+        given = [model(two_images())]
         # In training it may return more; of a copy, because batch norm learns from what it sees.
         copy = deepcopy(model)
         copy.train()
-        given.append(copy(images))
-    model.train(was_training)
-    torch.set_deterministic_debug_mode(mode)
+        given.append(copy(two_images()))
     for logits, when in zip(given, ("", " in training"), strict=True):
         if not isinstance(logits, Tensor):
             raise InputError(

@@ -31,9 +31,9 @@ class Average:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model, self.decay = deepcopy(model).requires_grad_(False), decay
+        self.network = model
         self.means: list[Tensor] = [*self.model.parameters()]
         self.present: list[Tensor] = [*model.parameters()]
-        self.buffers = list(zip(self.model.buffers(), model.buffers(), strict=True))
 
     @torch.no_grad()
     def update(self, done: Tensor) -> None:
@@ -87,7 +87,8 @@ class Average:
     def take_over(self, but: Sequence[nn.Module] = ()) -> None:
         """Make the buffers those of the network, but for some layers'."""
         kept = {id(buffer) for layer in but for buffer in layer.buffers()}
-        for mean, present in self.buffers:
+        # As they are now: a forward pass may assign a buffer anew.
+        for mean, present in zip(self.model.buffers(), self.network.buffers(), strict=True):
             if id(mean) not in kept:
                 mean.copy_(present)
 

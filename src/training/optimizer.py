@@ -53,7 +53,7 @@ class SGD(torch.optim.SGD):
 def make_optimizer(model: nn.Module, settings: params.Optimizer, lr: float) -> SGD:
     """Fused SGD whose momentum buffers exist from the start and are all zero.
 
-    Without settings.decay_norm, batch norm and biases have a group of their own, without decay.
+    Without settings.decay_norm, normalisation and biases have a group of their own, without decay.
     """
     optimizer = SGD(
         groups(model, settings.decay_norm),
@@ -70,13 +70,18 @@ def make_optimizer(model: nn.Module, settings: params.Optimizer, lr: float) -> S
 
 
 def groups(model: nn.Module, decay_norm: bool) -> list[dict[str, Any]]:
-    """The parameters as SGD takes them: in one group, or those of one dimension apart."""
+    """The parameters as SGD takes them: in one group, or those of normalisation and of one
+    dimension apart."""
     parameters = list(model.parameters())
     if decay_norm:
         return [{"params": parameters}]
+    # Over (C, H, W), say, theirs have as many dimensions.
+    norms = [module for module in model.modules() if isinstance(module, nn.LayerNorm | nn.RMSNorm)]
+    spared = {id(p) for norm in norms for p in norm.parameters()}
+    spared |= {id(p) for p in parameters if p.dim() <= 1}
     return [
-        {"params": [p for p in parameters if p.dim() > 1]},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+        {"params": [p for p in parameters if id(p) not in spared]},
+        {"params": [p for p in parameters if id(p) in spared], "weight_decay": 0.0},
     ]
 
 

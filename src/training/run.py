@@ -73,7 +73,7 @@ class Run:
         # fp16's scaler keeps values on the host, which a graph would never read again.
         graph = device.type == "cuda" and settings.precision != "fp16"
         self.device_step: Work = (
-            RecordedStep(self.compute, self.optimizer, self.compute.altered())
+            RecordedStep(self.compute, self.optimizer, self.compute.altered)
             if graph
             else self.compute
         )

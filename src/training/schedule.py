@@ -116,7 +116,13 @@ def build_scheduler(optimizer: Optimizer, train: Train, rates: Rates, per_epoch:
     if train.schedule == "cosine":
         return CosineAnnealingLR(optimizer, steps, eta_min=rates.floor)
     if train.schedule == "cyclic":
-        half: Any = train.cyclic.period_epochs * per_epoch / 2  # typed int, but any number will do
+        period = train.cyclic.period_epochs * per_epoch
+        if period < 2:
+            raise InputError(
+                "train.cyclic.period_epochs: a cycle of one step would stay at its lowest rate; "
+                "raise it, or lower train.batch_size (params.yaml)"
+            )
+        half: Any = period / 2  # typed int, but any number will do
         return CyclicLR(optimizer, rates.floor, rates.peak, half, cycle_momentum=False)
     # The scheduler is stepped after each batch, the last one too.
     total, cycle = steps + 1, train.one_cycle

@@ -165,6 +165,41 @@ def test_the_check_of_a_network_leaves_no_trace(monkeypatch: pytest.MonkeyPatch)
     assert summary(model).count("BatchNorm2d") == 1
 
 
+class Lazy(nn.Module):
+    """Its layers learn how many inputs they have from the first images."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d()
+        self.fc = nn.LazyLinear(classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.norm(self.conv(images)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("state", [1, 2])
+def test_layers_that_draw_late_draw_by_the_seed(
+    state: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the process has drawn, and without a trace in what it draws next."""
+    monkeypatch.setitem(ARCHITECTURES, "lazy", Lazy)
+    torch.manual_seed(state)
+    expected = torch.rand(1)
+    torch.manual_seed(state)
+    model = build_model("lazy", 10, seed=5)
+    assert torch.equal(torch.rand(1), expected)
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        same = Lazy(10).eval()
+        same(torch.zeros(2, 3, 32, 32))
+    for name, tensor in same.state_dict().items():
+        assert torch.equal(model.state_dict()[name], tensor), name
+    assert model.training
+    assert model.norm.num_batches_tracked == 0
+    assert type(model.fc) is Linear
+    assert not torch.equal(build_model("lazy", 10, seed=6).fc.weight, model.fc.weight)
+
+
 OTHERS = {
     "mobilenet": lambda classes: mobilenet_v3_small(num_classes=classes),
     "indexed": Indexed,

@@ -114,6 +114,33 @@ def test_other_buffers_become_the_networks_own() -> None:
         assert torch.equal(buffer, before[name]), name
 
 
+class Counting(nn.Module):
+    """A network that assigns a buffer anew, as a norm written by hand may."""
+
+    running: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bn, self.fc = nn.BatchNorm2d(3), nn.Linear(3, 10)
+        self.register_buffer("running", torch.zeros(3))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        means = self.bn(images).mean((2, 3))
+        if self.training:
+            self.running = 0.9 * self.running + 0.1
+        return self.fc(means)
+
+
+def test_a_buffer_that_is_assigned_anew_is_the_networks_own() -> None:
+    model, how = Counting(), new_run(params()).normalize
+    average = Average(model, DECAY)
+    for _ in range(2):
+        model(torch.zeros(2, 3, 32, 32))
+        average.complete(tiny_data().train, how, "fp32", 32, lambda: None)
+        assert torch.equal(average.model.running, model.running)
+    assert model.running[0] == pytest.approx(0.19)
+
+
 class TwoNorms(nn.Module):
     """A batch norm that training does not change, and one behind it that learns."""
 

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
 from src.network.resnet import build_model
 from src.pipeline.params import Optimizer, Params
@@ -23,6 +24,16 @@ def test_without_decay_norm_only_kernels_and_the_last_layers_weights_decay() -> 
     for name, parameter in model.named_parameters():
         is_small = any(name.endswith(f".{end}") or name == end for end in small)
         assert decays[id(parameter)] == (0.0 if is_small else 0.1), name
+
+
+def test_without_decay_norm_no_normalisation_decays_whatever_its_shape() -> None:
+    """Where LayerNorm goes over channels, rows and columns, its weights have three dimensions."""
+    model = nn.Sequential(nn.LayerNorm([3, 4, 4]), nn.RMSNorm([4, 4]), nn.GroupNorm(1, 3))
+    model += nn.Sequential(nn.Flatten(), nn.Linear(48, 10))
+    decayed, spared = groups(model, decay_norm=False)
+    assert [tuple(p.shape) for p in decayed["params"]] == [(10, 48)]
+    assert len(spared["params"]) == 6
+    assert spared["weight_decay"] == 0
 
 
 def test_a_zero_gradient_shows_what_decays() -> None:

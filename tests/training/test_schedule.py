@@ -109,6 +109,20 @@ def test_cycles_of_an_odd_number_of_steps_do_not_drift() -> None:
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01)
 
 
+def test_a_cycle_of_one_step_is_refused() -> None:
+    """It would stay at its lowest rate, and yet be told as a training at the peak."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    cycle = {"base_lr": 0.01, "period_epochs": 1}
+    wanted = params(schedule="cyclic", cyclic=cycle).train
+    sentence = r"^train\.cyclic\.period_epochs: a cycle of one step would stay at its lowest rate"
+    with pytest.raises(InputError, match=sentence):
+        build_scheduler(optimizer, wanted, Rates(0.01, 0.1, 0.01), per_epoch=1)
+    scheduler = build_scheduler(optimizer, wanted, Rates(0.01, 0.1, 0.01), per_epoch=2)
+    optimizer.step()
+    scheduler.step()  # type: ignore[call-arg]
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
 def test_plateau_lowers_the_rate_when_validation_stalls(tmp_path: Path) -> None:
     """A rate too small to learn anything with: every epoch after the first is a stall."""
     wanted = params(
