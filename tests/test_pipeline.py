@@ -59,9 +59,9 @@ def test_metrics_are_what_the_weights_say(done: Path) -> None:
     values = Params.model_validate(tiny_values())
     metrics = json.loads((done / "metrics/evaluate.json").read_text())
     test = read_split(done / "data", "test")
-    logits = load_answers(done / "data/test_logits.safetensors", len(test), 10).logits
-    assert metrics["top1"] == (logits.argmax(1).numpy() == test.labels).mean()
     answers = load_answers(done / "data/test_logits.safetensors", len(test), 10)
+    logits = answers.logits
+    assert metrics["top1"] == (logits.argmax(1).numpy() == test.labels).mean()
     assert answers.temperature == metrics.get("temperature")
     assert answers.weights == sha256_file(done / "models/model.safetensors")
     data = read_training_data(done / "data", values.data)

@@ -48,6 +48,6 @@ def run(options: argparse.Namespace) -> None:
     check_pair(a, b)
     found = compare(a, b)
     print(json.dumps(as_json(found), indent=2) if options.json else as_text(found), flush=True)
-    draw_compare(options.out, a.test.images, found.sides, found.names, a.classes)
+    draw_compare(options.out, a.test.images, found.sides, found.names, a.classes, found.calibrated)
     if not options.json and any(found.sides):
         print(f"their pictures: {one_line(str(options.out))}")

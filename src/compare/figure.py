@@ -38,11 +38,13 @@ def build_compare(
     sides: tuple[Sequence[Changed], Sequence[Changed]],
     runs: tuple[str, str],
     classes: Sequence[str],
+    calibrated: bool,
 ) -> Figure:
     """Two groups of images: those that only A gets right, and those that only B does.
 
     images: (N, H, W, 3), all test images; sides: of each group the images, of which the first
-    SHOWN are drawn; runs: names of the two; classes: names by label.
+    SHOWN are drawn; runs: names of the two; classes: names by label; calibrated: whether the
+    probabilities are after temperature scaling.
     """
     if not any(sides):
         return notice("No image changed side: both runs are right on the same images")
@@ -53,6 +55,8 @@ def build_compare(
     figure = new_sheet(MARGIN + ACROSS * step_x, height)
     words(figure, "Images that changed side", MARGIN, 20, size=12)
     half = ACROSS * step_x // 2 - GAP
+    scale = f"Probabilities {'after temperature scaling' if calibrated else 'as trained'}"
+    words(figure, scale, MARGIN + half + GAP, 24, size=SIZE)
     for place, run in enumerate("AB"):
         text = fit(f"{run}: {in_font(runs[place])}", half, SIZE)
         words(figure, text, MARGIN + place * (half + GAP), 58, size=SIZE)

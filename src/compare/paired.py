@@ -30,9 +30,10 @@ class Paired(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """An image that one network gets right and the other wrong, with what it gave each class said.
+    """An image that one network gets right and the other wrong.
 
-    image: its place in the test set.
+    said_a, said_b: the class that each says; probability_a, probability_b: what each gives to the
+    class that it says; image: its place in the test set.
     """
 
     image: int

@@ -25,23 +25,32 @@ PAIRS = 6  # how many pairs of classes a line names
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the test images say of two runs. sides: those that only A, and only B, gets right."""
+    """What the test images say of two runs. sides: those that only A, and only B, gets right.
+
+    calibrated: whether the probabilities are after temperature scaling.
+    """
 
     names: tuple[str, str]
     counts: Paired
     sides: tuple[list[Changed], list[Changed]]
+    calibrated: bool
 
     def right(self) -> tuple[int, int]:
         return self.counts.both + self.counts.only_a, self.counts.both + self.counts.only_b
 
 
 def compare(a: Tested, b: Tested) -> Comparison:
-    """Compare two runs that check_pair lets pass."""
+    """Compare two runs that check_pair lets pass.
+
+    Where one alone has a temperature, both keep their probabilities as trained: a difference of
+    scale is none of the networks.
+    """
     labels = torch.from_numpy(a.test.labels)
-    logits = a.answers.scaled, b.answers.scaled
-    return Comparison(
-        (a.name, b.name), pair(*logits, labels), changed_sides(*logits, labels, a.classes)
-    )
+    answers = a.answers, b.answers
+    calibrated = all(each.temperature is not None for each in answers)
+    of_a, of_b = (each.scaled if calibrated else each.logits.double() for each in answers)
+    sides = changed_sides(of_a, of_b, labels, a.classes)
+    return Comparison((a.name, b.name), pair(of_a, of_b, labels), sides, calibrated)
 
 
 def as_json(found: Comparison) -> dict[str, Any]:
@@ -56,6 +65,7 @@ def as_json(found: Comparison) -> dict[str, Any]:
         "a": runs[0],
         "b": runs[1],
         "images": counts.images,
+        "calibrated": found.calibrated,
         **counts._asdict(),
         "difference": counts.difference,
         "interval": difference_interval(counts),

@@ -168,7 +168,7 @@ def build_sanity(checks: Sequence[Check]) -> Figure:
     parts = short_paths([part for _, part in steps])
     names = [f"{'+ ' * (step > 0)}{part}" for (step, _), part in zip(steps, parts, strict=True)]
     below.set_xticks([step for step, _ in steps], names)
-    if len(steps) > LEVEL_NAMES:
+    if len(steps) > LEVEL_NAMES or max(map(len, parts)) > SHORT:
         below.tick_params(axis="x", rotation=45)
     below.set_xlabel("drawn anew, five times (points: means; bars: one standard error)")
     return figure

@@ -54,7 +54,7 @@ def build_model(arch: str, num_classes: int, seed: int = 0) -> nn.Module:
         model = ARCHITECTURES[arch](num_classes)
         if any(isinstance(module, LazyModuleMixin) for module in model.modules()):
             # They draw their weights when they see the first images.
-            with untrained(model):
+            with tried(model):
                 model(two_images())
     linear = [module for module in model.modules() if type(module) is nn.Linear]
     for last in linear[-1:]:
@@ -70,7 +70,7 @@ def two_images() -> Tensor:
 
 
 @contextmanager
-def untrained(model: nn.Module) -> Iterator[None]:
+def tried(model: nn.Module) -> Iterator[None]:
     """Let a network be tried in evaluation mode, without gradients."""
     was_training, mode = model.training, torch.get_deterministic_debug_mode()
     # What has no deterministic form the first step tells in a sentence.
@@ -86,7 +86,7 @@ def untrained(model: nn.Module) -> Iterator[None]:
 
 def check_logits(model: nn.Module, arch: str, num_classes: int) -> None:
     """InputError unless the network gives each image one logit for each class."""
-    with untrained(model), torch.random.fork_rng(devices=[]):
+    with tried(model), torch.random.fork_rng(devices=[]):
         given = [model(two_images())]
         # In training it may return more; of a copy, because batch norm learns from what it sees.
         copy = deepcopy(model)

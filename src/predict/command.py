@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
 def predict_all(
     classifier: "Classifier", pictures: Sequence[Path], targets: Sequence[Path] | None
 ) -> tuple[list["Result"], list[Fault], bool]:
-    """The results, a fault for each picture without one or its explanation, and was it Ctrl-C?
+    """The results, the faults, and whether Ctrl-C ended it.
 
     targets: where the explanations are drawn. Ctrl-C leaves out the pictures that are left.
     """
@@ -98,16 +98,16 @@ def predict_all(
     try:
         for file, target in zip(bar, targets or repeat(None), strict=False):
             result, fault = predict_one(classifier, file, target)
+            done += 1
             if result:
                 results.append(result)
             if fault:
                 faults.append((str(file), fault))
                 complain(fault)
-            done += 1
     except KeyboardInterrupt:
         bar.close()
         complain(f"stopped by Ctrl-C after {done} of {len(pictures)} pictures")
-        left = [(str(file), "is left out: stopped by Ctrl-C") for file in pictures[done:]]
+        left = [(str(f), f"{f}: is left out, because Ctrl-C came first") for f in pictures[done:]]
         return results, faults + left, True
     return results, faults, False
 

@@ -17,7 +17,7 @@ from src.explanation.subject import Cam
 from src.figures.evidence import OPACITY, enlarged
 from src.figures.style import DPI, Picture, enlarge, look, new_sheet, picture, words
 from src.figures.text import fit
-from src.figures.words import short
+from src.figures.words import short, short_paths
 from src.pictures import centre_square
 from src.pipeline.files import whole_file
 from src.predict.explanations import mark
@@ -64,9 +64,10 @@ def build_explanation(image: Picture, cams: Mapping[str, Cam], title: str, name:
     image = for_screen(image)
     height, width = image.shape[:2]
     column, gap, line = max(width, SMALL), max(8, width // 50), max(24, width // 20)
-    said = {layer: layer if cam.any() else f"{layer}: none" for layer, cam in cams.items()}
+    names = zip(short_paths(list(cams)), cams.values(), strict=True)
+    said = [layer if cam.any() else f"{layer}: none" for layer, cam in names]
     meaning = f"low to high evidence for {short(name)}" if cams else ""
-    head = header(title, meaning, ["picture", *said.values()], column, gap, line)
+    head = header(title, meaning, ["picture", *said], column, gap, line)
     sheet = np.full((len(head) + height + gap, head.shape[1], 3), WHITE, np.uint8)
     sheet[: len(head)] = head
     for place, cam in enumerate([None, *cams.values()]):
@@ -105,7 +106,7 @@ def header(
         )
         for place, text in enumerate(columns):
             left = gap + place * (column + gap)
-            heading = fit(short(text), column, points)
+            heading = fit(text, column, points)
             words(sheet, heading, left, 4 * line - 4, size=points, va="bottom")
         canvas = FigureCanvasAgg(sheet)
         canvas.draw()

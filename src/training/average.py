@@ -88,7 +88,9 @@ class Average:
         """Make the buffers those of the network, but for some layers'."""
         kept = {id(buffer) for layer in but for buffer in layer.buffers()}
         # As they are now: a forward pass may assign a buffer anew.
-        for mean, present in zip(self.model.buffers(), self.network.buffers(), strict=True):
+        present_ones = dict(self.network.named_buffers(remove_duplicate=False))
+        for name, mean in self.model.named_buffers(remove_duplicate=False):
+            present = present_ones[name]
             if id(mean) not in kept:
                 mean.copy_(present)
 

@@ -83,12 +83,14 @@ def faults_of_recording() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "captur" not in str(error):
+        # A generator of the network's own has another cause and words of its own.
+        if "captur" not in str(error) or "generator" in str(error):
             raise
         raise InputError(
-            "model.arch: the network reads a value back from the GPU in its forward pass (by "
-            "`.item()`, `float()` or `if`; batch norm does with a momentum of None), which a CUDA "
-            f"graph cannot record; compute it on the device, or {WITHOUT}"
+            "model.arch: the network waits for the GPU in its forward pass (it reads a value back, "
+            "as by `.item()` or `if`, or in batch norm with a momentum of None, or sends one by "
+            "`torch.tensor(…, device=…)`), which a CUDA graph cannot record; compute it on the "
+            f"device, or {WITHOUT}"
         ) from error
 
 

@@ -102,7 +102,7 @@ class Step:
         momentum = [self.optimizer.state[p]["momentum_buffer"] for p in self.model.parameters()]
         counts = [self.sums, self.first_bad, self.done]
         means = self.average.means if self.average is not None else []
-        return [*self.model.state_dict().values(), *momentum, *means, *counts]
+        return [*self.model.parameters(), *self.model.buffers(), *momentum, *means, *counts]
 
     def diverged_at(self) -> int | None:
         """The first step that was not finite, or None. Waits for the device.

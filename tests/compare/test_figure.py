@@ -30,7 +30,7 @@ def case(classes: list[str], runs: tuple[str, str] = ("HEAD", "lr-0.02"), count:
         for i in range(1, count)
     ]
     other = [Changed(r.image, r.actual, classes[0], 0.25, r.actual, 0.75) for r in rows]
-    return Case(build_compare, draw_compare, (images, (rows, other), runs, classes))
+    return Case(build_compare, draw_compare, (images, (rows, other), runs, classes, True))
 
 
 def test_it_names_runs_classes_and_probabilities() -> None:
@@ -44,8 +44,17 @@ def test_it_names_runs_classes_and_probabilities() -> None:
     assert "Only B is right: 7 images" in shown
 
 
+@pytest.mark.parametrize(
+    ("calibrated", "scale"), [(True, "after temperature scaling"), (False, "as trained")]
+)
+def test_it_names_the_scale_of_the_probabilities(calibrated: bool, scale: str) -> None:
+    rows = [Changed(0, "cat", "dog", 0.9, "cat", 0.8)]
+    figure = build_compare(IMAGES, ([], rows), ("HEAD", "main"), NAMES, calibrated)
+    assert f"Probabilities {scale}" in words_of(figure).splitlines()
+
+
 def test_two_runs_that_are_right_on_the_same_images_say_so() -> None:
-    same = Case(build_compare, draw_compare, (IMAGES, ((), ()), ("HEAD", "main"), NAMES))
+    same = Case(build_compare, draw_compare, (IMAGES, ((), ()), ("HEAD", "main"), NAMES, True))
     shown = words_of(same.figure())
     assert shown == "No image changed side: both runs are right on the same images"
 
@@ -76,7 +85,8 @@ def test_only_the_clearest_are_drawn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("only_b", "said"), [(1, "Only B is right: 1 image"), (0, "")])
 def test_few_images_and_none_have_a_sheet_too(only_b: int, said: str) -> None:
     rows = [Changed(0, "cat", "dog", 0.9, "cat", 0.8)] * only_b
-    sheet = Case(build_compare, draw_compare, (IMAGES, ([], rows), ("HEAD", "b"), NAMES)).figure()
+    shown: tuple[object, ...] = (IMAGES, ([], rows), ("HEAD", "b"), NAMES, False)
+    sheet = Case(build_compare, draw_compare, shown).figure()
     assert faults(sheet) == []
     assert said in words_of(sheet)
     assert len(sheet.images) == only_b
@@ -84,7 +94,7 @@ def test_few_images_and_none_have_a_sheet_too(only_b: int, said: str) -> None:
 
 def test_a_changed_image_stands_above_its_caption(tmp_path: Path) -> None:
     rows = [Changed(i, "cat", "dog", 0.9, "cat", 0.8) for i in range(3)]
-    draw_compare(tmp_path / "c.png", IMAGES, ([], rows), ("HEAD", "faster"), NAMES)
+    draw_compare(tmp_path / "c.png", IMAGES, ([], rows), ("HEAD", "faster"), NAMES, True)
     sheet = cv2.cvtColor(cv2.imread(str(tmp_path / "c.png")), cv2.COLOR_BGR2RGB)
     side = 32 * SCALE
     top, left = HEADER + 2 * HEADING, MARGIN + 2 * (side + GUTTER)

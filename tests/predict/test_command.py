@@ -113,9 +113,10 @@ def test_ctrl_c_leaves_whole_json_that_names_what_is_left_out(predict, photos: P
     assert status == 130
     answer = json.loads(out)
     assert [picture["file"] for picture in answer["pictures"]] == [str(photos / "a.png")]
-    sentence = "is left out: stopped by Ctrl-C"
     left = [str(photos / name) for name in ("b [1].JPG", "old/c.webp")]
-    assert answer["errors"] == [{"file": name, "error": sentence} for name in left]
+    assert answer["errors"] == [
+        {"file": name, "error": f"{name}: is left out, because Ctrl-C came first"} for name in left
+    ]
 
 
 def test_explanations_are_drawn(predict, photos: Path, tmp_path: Path) -> None:

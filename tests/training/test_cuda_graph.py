@@ -99,34 +99,6 @@ def test_recording_changes_nothing() -> None:
     assert run.lr == LR
 
 
-class Anew(TinyNet):
-    """It assigns a buffer anew."""
-
-    running: torch.Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("running", torch.zeros(()))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        self.running = self.running + 1
-        return super().forward(images)
-
-
-class ReadsBack(TinyNet):
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return super().forward(images) * (1.0 if images.mean().item() else 2.0)
-
-
-@pytest.mark.parametrize(
-    ("model", "sentence"),
-    [(Anew, "assigns a buffer anew"), (ReadsBack, "reads a value back from the GPU")],
-)
-def test_what_no_graph_can_repeat_is_refused(model: type[nn.Module], sentence: str) -> None:
-    with pytest.raises(InputError, match=rf"^model\.arch: the network {sentence}"):
-        trained(params(), True, 1, model())
-
-
 def test_divergence_names_its_step() -> None:
     run = trained(params(schedule="plateau"), True, 3)
     with torch.no_grad():
@@ -162,3 +134,32 @@ def test_a_resumed_run_ends_with_the_same_bits(
         ended(tmp_path / "parts", Interrupted)
     resumed = ended(tmp_path / "parts")
     assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
+
+
+class Anew(TinyNet):
+    """It assigns a buffer anew."""
+
+    running: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("running", torch.zeros(()))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.running = self.running + 1
+        return super().forward(images)
+
+
+class ReadsBack(TinyNet):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images) * (1.0 if images.mean().item() else 2.0)
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [(Anew, "assigns a buffer anew"), (ReadsBack, "waits for the GPU")],
+)
+def test_what_no_graph_can_repeat_is_refused(model: type[nn.Module], sentence: str) -> None:
+    """The last of all: a recording that failed leaves its stream behind."""
+    with pytest.raises(InputError, match=rf"^model\.arch: the network {sentence}"):
+        trained(params(), True, 1, model())
