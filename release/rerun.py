@@ -54,7 +54,7 @@ def clone(root: Path, commit: str) -> Iterator[Path]:
         if not commit_at(root, commit):
             sys.exit(
                 f"error: this copy lacks commit {commit[:7]}; `git fetch --unshallow` gets it in a "
-                "shallow clone"
+                "shallow clone, and in others clone the project itself"
             )
         command(root, "git", "clone", "--quiet", "--no-checkout", str(root), str(project))
         command(project, "git", "checkout", "--quiet", "--detach", commit)

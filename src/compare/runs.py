@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ TEST_IT = (
     "bring it into the working copy (`dvc exp apply` or `git checkout`), run `dvc repro`, and "
     f"compare `{WORKSPACE}`"
 )
+TEST_IT_ANEW = TEST_IT.replace("dvc repro", "dvc repro -f -s evaluate")
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,33 @@ class Tested:
 
 def read_run(name: str) -> Tested:
     """InputError where the run is unknown or untested, or an output is missing or damaged."""
-    records, names, content, lock = read_at(name, [*FILES, paths.LOCK])
-    name = one_line(name)
+    revision, name = name, one_line(name)
+    records, names, content, lock = read_at(revision, [*FILES, paths.LOCK])
     check_tested(name, parse_lock(lock, f"{name}: {paths.LOCK}"))
     test = from_records(parse_records(records, f"{name}: {FILES[0]}", MEND))
     classes = parse_classes(names)
     answers = parse_answers(content, f"{name}: {FILES[2]}", len(test), len(classes), MEND)
+    check_network(revision, name, answers)
     return Tested(name, test, classes, answers)
+
+
+def check_network(revision: str, name: str, answers: Answers) -> None:
+    """InputError where the answers name another network than the run has.
+
+    dvc.lock may not tell: after `dvc exp run train`, `dvc commit -f` and `dvc exp save` record that
+    evaluate read the new network and wrote what is there, which is of the old one.
+    """
+    if answers.weights is None:
+        return
+    try:
+        (network,) = read_at(revision, [paths.WEIGHTS])
+    except InputError:
+        return  # not at hand, as where the logits alone were pulled
+    if sha256(network).hexdigest() != answers.weights:
+        raise InputError(
+            f"{name}: {paths.LOGITS} has the answers of another network than this run's, which was "
+            "never tested; " + (MEND if revision == WORKSPACE else TEST_IT_ANEW)
+        )
 
 
 def check_tested(name: str, lock: Mapping[str, Recorded]) -> None:

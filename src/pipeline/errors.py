@@ -15,4 +15,11 @@ def one_line(text: str) -> str:
 
 def remake(stage: str) -> str:
     """How to mend a file that a stage wrote; ends a sentence about it."""
-    return f"run `dvc repro -f -s {stage}` to write it anew"
+    again = f"run `dvc repro -f -s {stage}` to write it anew"
+    if stage != "train":
+        return again
+    # That would take hours, and remove a network that may be the published one.
+    return (
+        "`dvc checkout --force` brings back what dvc.lock records (of a metric: `git checkout HEAD "
+        f"-- metrics`); only if it cannot, {again}, which trains anew"
+    )

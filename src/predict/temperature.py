@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from src.data.tensors import load_tensors
 from src.pipeline import paths
 from src.pipeline.errors import InputError
-from src.pipeline.files import read_json
+from src.pipeline.files import read_json, sha256_file
 from src.pipeline.lock import NOTHING, OF_ONE_RUN, Recorded, md5, read_lock
 
 METRICS = paths.metrics("evaluate")
@@ -41,9 +42,24 @@ def temperature_for(weights: Path) -> float:
             f"{metrics} is not of these weights, as far as {lock} says"
             + way_out(weights, project, recorded.get("train", NOTHING).outs.get(paths.WEIGHTS))
         )
+    # dvc.lock may be wrong: `dvc commit -f` and `dvc exp save` take all files for its stages'.
+    if network_of(project / paths.LOGITS) not in (None, sha256_file(weights)):
+        raise NotCalibrated(
+            f"{project / paths.LOGITS} is of other weights, and so is {metrics}; "
+            "`dvc repro -f -s evaluate` writes them anew"
+        )
     if not isinstance(temperature, float):
         raise NotCalibrated(f"evaluation found no temperature ({metrics})")
     return temperature
+
+
+def network_of(logits: Path) -> str | None:
+    """The sha256 of the network that evaluate's logits name, where they are at hand."""
+    try:
+        name: str | None = load_tensors(logits, "")[1].get("weights")
+    except InputError:
+        return None
+    return name
 
 
 def way_out(weights: Path, project: Path, recorded: str | None) -> str:

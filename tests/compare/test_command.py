@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from src.compare.command import main, parse
 from src.compare.figure import HEADER, HEADING, MARGIN, SCALE
 from src.compare.paired import Changed, Paired, difference_interval, mcnemar
 from src.compare.report import side_line, verdict
+from src.compare.runs import read_run
 from src.data.dataset import write_dataset
 from src.data.records import canonical_order, from_records, to_records
 from src.data.tensors import save_tensors
@@ -107,6 +109,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     commit(folder, "unfit")
     train(folder, "another network")
     commit(folder, "untested")
+    about = {"weights": sha256(b"another network").hexdigest()}
+    save_tensors(folder / LOGITS, {"logits": torch.zeros(60, 10)}, about)
+    evaluate(folder)
+    commit(folder, "tested")
+    train(folder, "a third network")
+    evaluate(folder)
+    commit(folder, "recorded")
     write_run(folder, "spaced", [0, 1])
     (folder / OUTS[1]).write_text("".join(f" {name}\r\n" for name in CLASSES) + "\n \n")
     train(folder, "spaced")
@@ -228,6 +237,12 @@ REFUSED = [
         "never tested; bring it into the working copy (`dvc exp apply` or `git checkout`), run "
         "`dvc repro`, and compare `workspace`",
     ),
+    (
+        "worse", "recorded",
+        f"error: recorded: {LOGITS} has the answers of another network than this run's, which was "
+        "never tested; bring it into the working copy (`dvc exp apply` or `git checkout`), run "
+        "`dvc repro -f -s evaluate`, and compare `workspace`",
+    ),
     ("worse", "worse", "error: worse and worse give the same logits for every image, so they do"),
     ("worse", "few-classes", "error: worse tells 10 classes apart and few-classes 3; compare runs"),
     ("other-names", "worse", "error: other-names tells 10 classes apart and worse 10, of other n"),
@@ -282,6 +297,23 @@ def test_a_working_copy_that_has_changed_since_its_test_is_refused(
     Path(WEIGHTS).unlink()
     with pytest.raises(SystemExit, match=f"evaluate read another {WEIGHTS} than this run has"):
         main(["worse"])
+
+
+def test_answers_that_dvc_commit_took_for_the_network_s_own_are_refused(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the working copy too; those that name this network, and those that name none, are not."""
+    shutil.copytree(runs.parent, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy" / runs.name)
+    assert read_run("tested").name == "tested"
+    run(Path(), "git", "checkout", "-q", "recorded")
+    run(Path(), "dvc", "checkout", "-q", "--force")
+    with pytest.raises(SystemExit) as raised:
+        main(["workspace", "worse"])
+    assert raised.value.code == (
+        f"error: workspace: {LOGITS} has the answers of another network than this run's, which was "
+        "never tested; run `dvc repro -f -s evaluate` there"
+    )
 
 
 def test_a_folder_without_a_run_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

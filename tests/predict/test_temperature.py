@@ -5,8 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from src.data.tensors import save_tensors
+from src.pipeline.files import sha256_file
 from src.pipeline.lock import md5
 from src.predict.temperature import NotCalibrated, temperature_for
 from tests.predict.conftest import TEMPERATURE
@@ -49,6 +52,22 @@ def test_other_weights_have_none(copy: Path, monkeypatch: pytest.MonkeyPatch) ->
         "metrics/evaluate.json is not of these weights, as far as dvc.lock says; "
         "`dvc repro evaluate` writes it anew"
     )
+
+
+def test_a_lock_that_takes_old_answers_for_those_of_new_weights_is_not_believed(
+    copy: Path,
+) -> None:
+    """As `dvc commit -f` and `dvc exp save` write it after `dvc repro train`."""
+    logits = copy.parent.parent / "data/test_logits.safetensors"
+    save_tensors(logits, {"logits": torch.zeros(2, 4)}, {"weights": sha256_file(copy)})
+    assert temperature_for(copy) == TEMPERATURE
+    save_tensors(logits, {"logits": torch.zeros(2, 4)}, {"weights": "another"})
+    assert why_not(copy) == (
+        "copy/data/test_logits.safetensors is of other weights, and so is "
+        "copy/metrics/evaluate.json; `dvc repro -f -s evaluate` writes them anew"
+    )
+    logits.write_bytes(b"damaged")
+    assert temperature_for(copy) == TEMPERATURE
 
 
 def test_a_run_that_dvc_lock_does_not_record_is_brought_back_whole(copy: Path) -> None:
