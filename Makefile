@@ -38,7 +38,7 @@ help:
 	@echo "make quick     a recipe for two CPU cores: 87% in 13 to 65 minutes"
 	@echo "make best      a recipe for accuracy, on a GPU; nobody has run it to its end yet"
 	@echo "make weights   the published network and its pictures, out of this repository"
-	@echo "make verify    is the published result true on this machine? TRAIN=quick trains as well"
+	@echo "make verify    does the published network score here what the docs say? TRAIN=quick trains as well"
 	@echo "make predict IMAGE=photo.jpg   what the trained network takes a picture for"
 	@echo "make app       a page on this machine to drop pictures on"
 	@echo "make test      checks and tests, about 6 minutes on two cores; make test-all adds the exhaustive tests"

@@ -74,26 +74,21 @@ requirements.txt. In a clone of the commit that ran, with default.tar.0 and defa
 
 import argparse
 import json
-import os
 import re
 import shutil
 import signal
 import sys
 import time
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import distributions
 from pathlib import Path
 
 from benchmarks.gpu_answers import NEEDS_GPU, Values, has_gpu, table
+from benchmarks.gpu_needs import has_archive, missing
 from benchmarks.gpu_stages import DEFAULT, ROOT, CutOff, Sitting, Training, finish, train
 
 Work = Callable[[Sitting, str, float], Values]
-FOR_TESTS = ("hypothesis", "pytest")
-# Without DVC, and with CIFAR-10's archive at hand.
-NOT_USED = {"dvc", "platformdirs", "requests", "urllib3"}
 
 
 def measure(sitting: Sitting, question: str, deadline: float) -> Values:
@@ -145,21 +140,6 @@ class Question:
     @property
     def needs_archive(self) -> bool:
         return isinstance(self.work, partial)  # of train
-
-
-def missing() -> list[str]:
-    """The packages that a question needs and this Python lacks."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    named = [re.split(r"[^\w-]", line)[0] for line in project["dependencies"]]
-    found = {name.lower() for each in distributions() if (name := each.metadata["Name"])}
-    return sorted({*named, *FOR_TESTS} - found - NOT_USED)
-
-
-def lacks_archive(questions: list["Question"]) -> bool:
-    """Whether a training would have to fetch CIFAR-10, which needs a network and other packages."""
-    archive = Path(os.environ.get("CIFAR10_ARCHIVE", ""))
-    there = archive.is_absolute() and archive.is_file()
-    return not there and any(question.needs_archive for question in questions)
 
 
 def seeded(recipe: str | None, seed: int) -> Training:
@@ -250,7 +230,7 @@ def main() -> None:
             "benchmarks/gpu.py names, and set PYTHONPATH as it says"
         )
     questions = chosen(names, sitting)
-    if not sitting.dry and lacks_archive(questions):
+    if not (sitting.dry or has_archive()) and any(each.needs_archive for each in questions):
         sys.exit(
             "error: CIFAR10_ARCHIVE does not name the archive by its whole path; set it as "
             "benchmarks/gpu.py says, or name other questions than 1, 2 and 6"

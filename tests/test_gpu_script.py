@@ -19,7 +19,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from benchmarks import gpu, gpu_measures, gpu_profile, gpu_stages, gpu_steps, training
+from benchmarks import gpu, gpu_measures, gpu_needs, gpu_profile, gpu_stages, gpu_steps, training
 from benchmarks.gpu_answers import Answers, about, card, table
 from benchmarks.gpu_stages import STAGES, CutOff, Failed, Sitting, Training
 from benchmarks.setting import new_run
@@ -524,9 +524,8 @@ def test_without_its_packages_a_sitting_does_not_begin(
 ) -> None:
     assert gpu.missing() == []
     # What a GPU machine's Python may have.
-    monkeypatch.setattr(
-        gpu, "distributions", lambda: [distribution("torch"), distribution("numpy")]
-    )
+    few = [distribution("torch"), distribution("numpy")]
+    monkeypatch.setattr(gpu_needs, "distributions", lambda: few)
     lacking = gpu.missing()
     assert {"albumentations", "torch-lr-finder", "pydantic", "pytest"} < set(lacking)
     assert not {"torch", "numpy", "dvc"} & set(lacking)
