@@ -53,13 +53,7 @@ def build_compare(
     downs = [-(-len(rows[:SHOWN]) // ACROSS) for rows in sides]
     height = HEADER + sum(HEADING + down * step_y for down in downs) + MARGIN // 2
     figure = new_sheet(MARGIN + ACROSS * step_x, height)
-    words(figure, "Images that changed side", MARGIN, 20, size=12)
-    half = ACROSS * step_x // 2 - GAP
-    scale = f"Probabilities {'after temperature scaling' if calibrated else 'as trained'}"
-    words(figure, scale, MARGIN + half + GAP, 24, size=SIZE)
-    for place, run in enumerate("AB"):
-        text = fit(f"{run}: {in_font(runs[place])}", half, SIZE)
-        words(figure, text, MARGIN + place * (half + GAP), 58, size=SIZE)
+    place_header(figure, runs, calibrated, ACROSS * step_x // 2 - GAP)
     # As a caption has room for, between the words around a name and behind the one before it.
     around = max(text_width(f"{mark} B:  0.00", SIZE) for mark in "✓✗"), text_width("is ", SIZE)
     names, labels = (
@@ -76,6 +70,16 @@ def build_compare(
             caption(figure, row, names, labels, corner[0], corner[1] + side + 6)
         top += HEADING + down * step_y
     return figure
+
+
+def place_header(figure: Figure, runs: tuple[str, str], calibrated: bool, half: int) -> None:
+    """Title, scale and the names of both runs. half: the width of either half, in pixels."""
+    words(figure, "Images that changed side", MARGIN, 20, size=12)
+    scale = f"Probabilities {'after temperature scaling' if calibrated else 'as trained'}"
+    words(figure, scale, MARGIN + half + GAP, 24, size=SIZE)
+    for place, run in enumerate("AB"):
+        text = fit(f"{run}: {in_font(runs[place])}", half, SIZE)
+        words(figure, text, MARGIN + place * (half + GAP), 58, size=SIZE)
 
 
 def heading(run: str, count: int) -> str:

@@ -47,9 +47,7 @@ def evaluate(
     """Everything that (N, C) logits say about (N,) labels; temperature: from other images.
 
     augmented: logits with test-time augmentation, by its kind; of these the accuracy alone counts.
-
-    coverage and aurc go by the probabilities after temperature scaling, where there is one: so
-    `make predict` tells them, and a threshold that is read off here holds there.
+    coverage and aurc go by the scaled probabilities, as `make predict` tells them.
 
     macro_f1 is the mean over the classes that an image has or is taken for, as scikit-learn
     ("all labels in y_true and y_pred") and torchmetrics have it: a class that is only predicted

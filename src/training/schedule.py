@@ -96,6 +96,19 @@ def begin_anew(plateau: ReduceLROnPlateau) -> None:
     plateau.best, plateau.num_bad_epochs = math.inf, 0
 
 
+def half_cycle(steps: int) -> Any:
+    """Half of a cycle's steps: CyclicLR has it typed int, but any number will do.
+
+    Raises InputError for a cycle of one step.
+    """
+    if steps < 2:
+        raise InputError(
+            "train.cyclic.period_epochs: a cycle of one step would stay at its lowest rate; raise "
+            "it, or lower train.batch_size (params.yaml)"
+        )
+    return steps / 2
+
+
 def build_scheduler(optimizer: Optimizer, train: Train, rates: Rates, per_epoch: int) -> Scheduler:
     """The scheduler that train.schedule names; per_epoch: steps of an epoch.
 
@@ -116,13 +129,7 @@ def build_scheduler(optimizer: Optimizer, train: Train, rates: Rates, per_epoch:
     if train.schedule == "cosine":
         return CosineAnnealingLR(optimizer, steps, eta_min=rates.floor)
     if train.schedule == "cyclic":
-        period = train.cyclic.period_epochs * per_epoch
-        if period < 2:
-            raise InputError(
-                "train.cyclic.period_epochs: a cycle of one step would stay at its lowest rate; "
-                "raise it, or lower train.batch_size (params.yaml)"
-            )
-        half: Any = period / 2  # typed int, but any number will do
+        half = half_cycle(train.cyclic.period_epochs * per_epoch)
         return CyclicLR(optimizer, rates.floor, rates.peak, half, cycle_momentum=False)
     # The scheduler is stepped after each batch, the last one too.
     total, cycle = steps + 1, train.one_cycle
