@@ -20,10 +20,9 @@ FILES = [paths.DATA / "test.bin", paths.DATA / CLASSES, paths.LOGITS]
 SAME_DATA = "compare runs on the same data"
 MEND = "run `dvc repro -f -s evaluate` there"
 TEST_IT = (
-    "bring it into the working copy (`dvc exp apply` or `git checkout`), run `dvc repro`, and "
-    f"compare `{WORKSPACE}`"
+    "bring it into the working copy (`dvc exp apply` or `git checkout`), run `{}`, and compare "
+    f"`{WORKSPACE}`"
 )
-TEST_IT_ANEW = TEST_IT.replace("dvc repro", "dvc repro -f -s evaluate")
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,8 @@ def check_network(revision: str, name: str, answers: Answers) -> None:
     if sha256(network).hexdigest() != answers.weights:
         raise InputError(
             f"{name}: {paths.LOGITS} has the answers of another network than this run's, which was "
-            "never tested; " + (MEND if revision == WORKSPACE else TEST_IT_ANEW)
+            "never tested; "
+            + (MEND if revision == WORKSPACE else TEST_IT.format("dvc repro -f -s evaluate"))
         )
 
 
@@ -81,7 +81,7 @@ def check_tested(name: str, lock: Mapping[str, Recorded]) -> None:
         raise InputError(
             f"{name}: evaluate {'wrote' if path == paths.LOGITS else 'read'} another {path} than "
             "this run has, so this run was never tested; "
-            + ("run `dvc repro`" if workspace else TEST_IT)
+            + ("run `dvc repro`" if workspace else TEST_IT.format("dvc repro"))
         )
 
 
